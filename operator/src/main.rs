@@ -1,2 +1,27 @@
-//! The operator.
-fn main() {}
+//! The operator's program.
+
+use std::process::ExitCode;
+
+use berth_operator::cli::{Cli, Command};
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Crds(crds) => crds.run(),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[expect(
+    clippy::print_stderr,
+    reason = "the last word of a command that failed belongs on standard error"
+)]
+fn complain(error: &anyhow::Error) {
+    eprintln!("berth-operator: {error:#}");
+}

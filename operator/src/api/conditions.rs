@@ -1,0 +1,221 @@
+//! The conditions of a Registry: their types, their reasons, and how one follows another.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::jiff::Timestamp;
+
+/// The longest message of a condition, in bytes. Kubernetes' events take no more either.
+pub const MESSAGE_BYTES: usize = 1000;
+
+/// The types of condition that a Registry always has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ConditionType {
+    /// As the spec says, and serving.
+    Ready,
+    /// On the way to what the spec says.
+    Progressing,
+    /// Something needs a person.
+    Degraded,
+    /// The database has what the wanted version needs.
+    DatabaseMigrated,
+}
+
+impl ConditionType {
+    /// Every type, in the order in which they are shown.
+    pub const ALL: [Self; 4] = [Self::Ready, Self::Progressing, Self::Degraded, Self::DatabaseMigrated];
+
+    /// The word in `status.conditions[].type`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ready => "Ready",
+            Self::Progressing => "Progressing",
+            Self::Degraded => "Degraded",
+            Self::DatabaseMigrated => "DatabaseMigrated",
+        }
+    }
+}
+
+/// Why a condition has its status. Fixed words: events and metrics carry them too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reason {
+    /// Nothing to say.
+    AsExpected,
+    /// The operator refuses the spec.
+    InvalidSpec,
+    /// A Secret, or a key in it, is missing.
+    SecretMissing,
+    /// An object of a needed name belongs to somebody else.
+    NameTaken,
+    /// The API server refused an object.
+    ApplyRefused,
+    /// A migration runs.
+    Migrating,
+    /// A migration failed.
+    MigrationFailed,
+    /// The running version finds migrations that it needs and that are not applied.
+    MigrationPending,
+    /// Migrations are done.
+    Migrated,
+    /// New pods start.
+    RollingOut,
+    /// Pods cannot fetch the image.
+    ImagePullFailed,
+    /// Pods start and stop again.
+    PodsCrash,
+    /// Pods cannot be made as they are described.
+    PodsRefused,
+    /// New pods did not serve in time.
+    RolloutTimedOut,
+    /// Fewer pods serve than are wanted.
+    TooFewReplicas,
+    /// Not known yet.
+    NotObserved,
+}
+
+impl Reason {
+    /// The word in `status.conditions[].reason`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::AsExpected => "AsExpected",
+            Self::InvalidSpec => "InvalidSpec",
+            Self::SecretMissing => "SecretMissing",
+            Self::NameTaken => "NameTaken",
+            Self::ApplyRefused => "ApplyRefused",
+            Self::Migrating => "Migrating",
+            Self::MigrationFailed => "MigrationFailed",
+            Self::MigrationPending => "MigrationPending",
+            Self::Migrated => "Migrated",
+            Self::RollingOut => "RollingOut",
+            Self::ImagePullFailed => "ImagePullFailed",
+            Self::PodsCrash => "PodsCrash",
+            Self::PodsRefused => "PodsRefused",
+            Self::RolloutTimedOut => "RolloutTimedOut",
+            Self::TooFewReplicas => "TooFewReplicas",
+            Self::NotObserved => "NotObserved",
+        }
+    }
+}
+
+/// The three values of a condition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Truth {
+    /// It holds.
+    True,
+    /// It does not hold.
+    False,
+    /// Nobody can say.
+    Unknown,
+}
+
+impl Truth {
+    /// The word in `status.conditions[].status`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::True => "True",
+            Self::False => "False",
+            Self::Unknown => "Unknown",
+        }
+    }
+}
+
+impl From<bool> for Truth {
+    fn from(holds: bool) -> Self {
+        if holds { Self::True } else { Self::False }
+    }
+}
+
+/// What a condition says now, before it is known since when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// Which condition.
+    pub type_: ConditionType,
+    /// Whether it holds.
+    pub truth: Truth,
+    /// Why.
+    pub reason: Reason,
+    /// The same for people, with the remedy.
+    pub message: String,
+}
+
+/// `verdicts` as conditions, each with the time since when `previous` has had that status.
+///
+/// Only a change of status moves `lastTransitionTime`; a new reason or message does not.
+pub fn follow(
+    previous: &[Condition],
+    verdicts: Vec<Verdict>,
+    generation: Option<i64>,
+    now: Timestamp,
+) -> Vec<Condition> {
+    let condition = |verdict: Verdict| {
+        let before = find(previous, verdict.type_).filter(|before| before.status == verdict.truth.as_str());
+        Condition {
+            type_: verdict.type_.as_str().to_owned(),
+            status: verdict.truth.as_str().to_owned(),
+            reason: verdict.reason.as_str().to_owned(),
+            message: shortened(&verdict.message, MESSAGE_BYTES),
+            observed_generation: generation,
+            last_transition_time: before.map_or(Time(now), |before| before.last_transition_time.clone()),
+        }
+    };
+    verdicts.into_iter().map(condition).collect()
+}
+
+/// The condition of that type, if it is there.
+pub fn find(conditions: &[Condition], type_: ConditionType) -> Option<&Condition> {
+    conditions.iter().find(|condition| condition.type_ == type_.as_str())
+}
+
+/// At most `bytes` of `text`, cut between characters, with an ellipsis where something is missing.
+pub fn shortened(text: &str, bytes: usize) -> String {
+    const ELLIPSIS: &str = "…";
+    if text.len() <= bytes {
+        return text.to_owned();
+    }
+    let end = text.floor_char_boundary(bytes.saturating_sub(ELLIPSIS.len()));
+    format!("{}{ELLIPSIS}", &text[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn verdict(truth: Truth, reason: Reason) -> Verdict {
+        Verdict {
+            type_: ConditionType::Ready,
+            truth,
+            reason,
+            message: "text".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_new_reason_keeps_the_time_of_the_last_transition() {
+        let first = follow(&[], vec![verdict(Truth::False, Reason::Migrating)], Some(1), at(10));
+
+        let second = follow(&first, vec![verdict(Truth::False, Reason::RollingOut)], Some(2), at(20));
+
+        assert_eq!(second[0].last_transition_time, Time(at(10)));
+        assert_eq!(second[0].observed_generation, Some(2));
+        assert_eq!(second[0].reason, "RollingOut");
+    }
+
+    #[test]
+    fn a_new_status_moves_the_time_of_the_last_transition() {
+        let first = follow(&[], vec![verdict(Truth::False, Reason::Migrating)], Some(1), at(10));
+
+        let second = follow(&first, vec![verdict(Truth::True, Reason::AsExpected)], Some(1), at(20));
+
+        assert_eq!(second[0].last_transition_time, Time(at(20)));
+    }
+
+    #[test]
+    fn a_long_message_is_cut_between_characters() {
+        let text = shortened(&"ä".repeat(600), 999);
+
+        assert!(text.len() <= 999, "{} bytes", text.len());
+        assert!(text.ends_with("ä…"));
+    }
+}

@@ -1,0 +1,129 @@
+//! The `Registry` kind: what to run.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::database::Database;
+use super::image::Image;
+use super::service::ServiceSettings;
+use super::status::RegistryStatus;
+use super::storage::Storage;
+
+/// What the registry is to be: which version, where images and rows are kept, how clients reach it.
+///
+/// An empty spec works: one replica that keeps everything on a 10Gi volume.
+#[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "berth.dev",
+    version = "v1alpha1",
+    kind = "Registry",
+    plural = "registries",
+    shortname = "reg",
+    namespaced,
+    status = "RegistryStatus",
+    derive = "PartialEq",
+    doc = "Registry is a container registry that any OCI client can push to and pull from.",
+    printcolumn(name = "Version", type_ = "string", json_path = ".status.version.main",
+        description = "The version that serves."),
+    printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#,
+        description = "Whether the registry is as the spec says, and serves."),
+    printcolumn(name = "Reason", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#,
+        description = "Why it is ready, or why not."),
+    printcolumn(name = "Replicas", type_ = "integer", json_path = ".status.readyReplicas",
+        description = "Pods that serve."),
+    printcolumn(name = "Storage", type_ = "string", json_path = ".spec.storage.s3.bucket", priority = 1,
+        description = "The bucket that holds the images; empty for a volume."),
+    printcolumn(name = "Database", type_ = "string", json_path = ".spec.database.postgres.host", priority = 1,
+        description = "The PostgreSQL server; empty for SQLite on the volume."),
+    printcolumn(name = "Schema", type_ = "string", json_path = ".status.schema.applied", priority = 1,
+        description = "The newest applied migration of the database."),
+    printcolumn(name = "URL", type_ = "string", json_path = ".status.endpoints.url", priority = 1,
+        description = "Where clients reach the registry."),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    validation = Rule::new("size(self.metadata.name) <= 40 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')")
+        .message("the name becomes part of Service and Job names: at most 40 lower-case letters, digits and '-', beginning with a letter")
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!(has(self.version) && has(self.image) && (has(self.image.tag) || has(self.image.digest)))")
+        .message("version and image.tag or image.digest say the same thing twice: remove version, or remove the tag and digest"),
+    validation = Rule::new("!has(self.replicas) || self.replicas <= 1 || (has(self.database) && has(self.database.postgres) && has(self.storage) && has(self.storage.s3))")
+        .message("more than one replica needs a database and a storage that replicas can share: set database.postgres and storage.s3, or set replicas to 1"),
+    validation = Rule::new("(has(self.storage) && has(self.storage.s3)) == (has(oldSelf.storage) && has(oldSelf.storage.s3))")
+        .message("storage cannot move between a volume and S3: create another Registry with the new storage and copy the images to it"),
+    validation = Rule::new("(has(self.storage) && has(self.storage.filesystem) && has(self.storage.filesystem.claimName) ? self.storage.filesystem.claimName : '') == (has(oldSelf.storage) && has(oldSelf.storage.filesystem) && has(oldSelf.storage.filesystem.claimName) ? oldSelf.storage.filesystem.claimName : '')")
+        .message("storage.filesystem.claimName cannot change, because the images are on that volume: create another Registry with the new claim and copy the images to it")
+)]
+pub struct RegistrySpec {
+    /// Version of the registry to run, for example `1.2.0`. Absent: the version of the operator itself. A change
+    /// migrates the database first and replaces the pods after that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(min = 1, max = 64),
+        regex(pattern = r"^[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.-]+)?$")
+    )]
+    pub version: Option<String>,
+
+    /// Image to run, where it is not the operator's default repository with `version` as its tag.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<Image>,
+
+    /// Number of pods. Absent: 1, or 2 when both `database.postgres` and `storage.s3` are set. More than 1 needs both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100))]
+    pub replicas: Option<i32>,
+
+    /// Where the images' bytes are kept. Absent: on a volume of 10Gi.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage: Option<Storage>,
+
+    /// Where the rows are kept: which repositories, tags and manifests there are. Absent: SQLite on the volume.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database: Option<Database>,
+
+    /// How clients reach the registry. Absent: port 5000 inside the cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<ServiceSettings>,
+
+    /// Processor and memory of each pod's container. Absent: no requests and no limits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<Resources>,
+
+    /// Further keys of the registry's configuration file, as that file spells them, for example
+    /// `uploads: {expiry: 12h}`. Keys that belong to a field of this spec are refused with the name of that field.
+    /// A change replaces the pods.
+    #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
+    #[schemars(schema_with = "super::schema::free_form")]
+    pub config: serde_json::Map<String, serde_json::Value>,
+}
+
+/// Processor and memory.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Resources {
+    /// What the scheduler reserves, by resource name: `cpu`, `memory`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "super::schema::quantities")]
+    pub requests: BTreeMap<String, Quantity>,
+
+    /// What the container may use at most, by resource name: `cpu`, `memory`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "super::schema::quantities")]
+    pub limits: BTreeMap<String, Quantity>,
+}
+
+impl Registry {
+    /// The bucket and what belongs to it, when images are kept in S3.
+    pub fn s3(&self) -> Option<&super::storage::S3Storage> {
+        self.spec.storage.as_ref()?.s3.as_ref()
+    }
+
+    /// The server and what belongs to it, when rows are kept in PostgreSQL.
+    pub fn postgres(&self) -> Option<&super::database::Postgres> {
+        self.spec.database.as_ref()?.postgres.as_ref()
+    }
+}

@@ -1,0 +1,71 @@
+//! What the generated schema needs before an API server takes it gladly.
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
+};
+use schemars::{Schema, SchemaGenerator, json_schema};
+
+/// The formats that an API server knows; it warns about others at each `kubectl apply`.
+const KNOWN_FORMATS: [&str; 5] = ["int32", "int64", "double", "date-time", "byte"];
+
+/// Schema of a field that takes any keys.
+pub(super) fn free_form(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})
+}
+
+/// Schema of quantities by resource name: `cpu: 500m`, `memory: 1Gi`.
+pub(super) fn quantities(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "maxProperties": 16,
+        "additionalProperties": {
+            "x-kubernetes-int-or-string": true,
+            "maxLength": 32,
+            "pattern": r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$",
+        },
+    })
+}
+
+/// `definition` with every `null` refused, unknown formats dropped and an absent spec read as an empty one.
+///
+/// A rule such as `has(self.version)` is true for a `null`, so an optional field must be absent, not null.
+pub(super) fn tidy(mut definition: CustomResourceDefinition) -> CustomResourceDefinition {
+    for version in &mut definition.spec.versions {
+        let Some(root) = version
+            .schema
+            .as_mut()
+            .and_then(|schema| schema.open_api_v3_schema.as_mut())
+        else {
+            continue;
+        };
+        tidy_schema(root);
+        if let Some(spec) = root
+            .properties
+            .as_mut()
+            .and_then(|properties| properties.get_mut("spec"))
+        {
+            spec.default = Some(JSON(serde_json::json!({})));
+        }
+    }
+    definition
+}
+
+fn tidy_schema(schema: &mut JSONSchemaProps) {
+    schema.nullable = None;
+    schema
+        .format
+        .take_if(|format| !KNOWN_FORMATS.contains(&format.as_str()));
+    schema
+        .properties
+        .iter_mut()
+        .flatten()
+        .for_each(|(_, property)| tidy_schema(property));
+    match &mut schema.items {
+        Some(JSONSchemaPropsOrArray::Schema(items)) => tidy_schema(items),
+        Some(JSONSchemaPropsOrArray::Schemas(items)) => items.iter_mut().for_each(tidy_schema),
+        None => {}
+    }
+    if let Some(JSONSchemaPropsOrBool::Schema(values)) = &mut schema.additional_properties {
+        tidy_schema(values);
+    }
+}

@@ -1,0 +1,83 @@
+//! What the operator says about a Registry.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What the operator has seen. Nobody else writes it.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RegistryStatus {
+    /// Generation of the spec that this status speaks about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+
+    /// The state in four words: `Ready`, `Progressing`, `Degraded` and `DatabaseMigrated`, each with a reason, and a
+    /// message that says what to do when something must be done.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+
+    /// The version that runs, as the pods themselves say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<RunningVersion>,
+
+    /// The level of the database's schema, as the pods themselves say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<SchemaLevel>,
+
+    /// Pods that exist.
+    #[serde(default)]
+    pub replicas: i32,
+
+    /// Pods that serve.
+    #[serde(default)]
+    pub ready_replicas: i32,
+
+    /// Where clients reach the registry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoints: Option<Endpoints>,
+}
+
+/// The version that runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RunningVersion {
+    /// Version of the pods that serve clients.
+    #[schemars(length(max = 128))]
+    pub main: String,
+}
+
+/// The level of the database's schema.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SchemaLevel {
+    /// Newest applied migration.
+    #[schemars(length(max = 64))]
+    pub applied: String,
+
+    /// Oldest migration that the running version can work with.
+    #[schemars(length(max = 64))]
+    pub required: String,
+
+    /// Migrations that must be applied before the running version may serve.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 1000), inner(length(max = 64)))]
+    pub pending_pre: Vec<String>,
+
+    /// Migrations that are applied after every pod runs the new version.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 1000), inner(length(max = 64)))]
+    pub pending_post: Vec<String>,
+}
+
+/// Where clients reach the registry.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Endpoints {
+    /// URL of the registry: inside the cluster, or of the load balancer when there is one.
+    #[schemars(length(max = 512))]
+    pub url: String,
+}

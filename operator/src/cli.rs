@@ -1,0 +1,67 @@
+//! The command line: `run` and `crds`.
+
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use clap::{Args, Parser, Subcommand};
+
+use crate::api;
+
+/// Runs container registries on Kubernetes.
+#[derive(Debug, Parser)]
+#[command(name = "berth-operator", version, about, long_about = None)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What the operator can be asked to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Print the definitions of the operator's kinds, or write them to a folder
+    Crds(Crds),
+}
+
+/// Options of `crds`.
+#[derive(Debug, Args)]
+pub struct Crds {
+    /// Folder that gets one file per kind; without it everything goes to standard output
+    #[arg(long, value_name = "DIR")]
+    pub output_dir: Option<PathBuf>,
+}
+
+impl Crds {
+    /// Prints or writes the definitions.
+    ///
+    /// # Errors
+    /// When the folder or standard output cannot be written to. A reader that went away is no error.
+    pub fn run(&self) -> anyhow::Result<()> {
+        match &self.output_dir {
+            Some(folder) => write_definitions(folder),
+            None => print_definitions(&mut std::io::stdout().lock()),
+        }
+    }
+}
+
+fn write_definitions(folder: &Path) -> anyhow::Result<()> {
+    std::fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
+    for definition in api::definitions() {
+        let path = folder.join(api::file_name(&definition));
+        let text = api::definition_yaml(&definition)?;
+        std::fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
+    }
+    Ok(())
+}
+
+fn print_definitions(out: &mut dyn Write) -> anyhow::Result<()> {
+    for definition in api::definitions() {
+        let text = api::definition_yaml(&definition)?;
+        match write!(out, "---\n{text}").and_then(|()| out.flush()) {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(()),
+            written => written.context("write to standard output")?,
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,3 @@
+//! Tests of the operator that need no cluster.
+
+mod crds;
