@@ -184,3 +184,139 @@ fn check_embedded(data: &str, digest: &Digest, size: u64) -> Result<(), Descript
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::Descriptor;
+    use crate::media_type::OCI_EMPTY;
+    use crate::{Algorithm, Digest};
+
+    const EMPTY_OBJECT: &str = "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";
+
+    fn with(member: &str, value: Value) -> Value {
+        let mut descriptor = json!({"mediaType": OCI_EMPTY, "digest": EMPTY_OBJECT, "size": 2});
+        descriptor[member] = value;
+        descriptor
+    }
+
+    fn read(json: &Value) -> Result<Descriptor, String> {
+        serde_json::from_str(&json.to_string()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn every_member_is_read_and_written_back() {
+        let json = json!({
+            "mediaType": "application/vnd.example; charset=utf-8",
+            "digest": EMPTY_OBJECT,
+            "size": 2,
+            "urls": ["https://example.com/a"],
+            "annotations": {"a": "b"},
+            "artifactType": "application/vnd.example.artifact",
+            "platform": {"os": "linux", "architecture": "arm64", "os.features": ["x"], "unheard": {"of": 1}},
+            "data": "e30=",
+        });
+
+        let descriptor = read(&json).unwrap();
+
+        assert_eq!(descriptor.size, 2);
+        assert_eq!(serde_json::to_value(&descriptor).unwrap(), json);
+    }
+
+    #[test]
+    fn a_platform_is_kept_as_it_is_written() {
+        let text =
+            format!(r#"{{"mediaType":"a","digest":"{EMPTY_OBJECT}","size":2,"platform": {{ "b":1.0 , "a":2}} }}"#);
+
+        let descriptor: Descriptor = serde_json::from_str(&text).unwrap();
+
+        assert_eq!(descriptor.platform.unwrap().get(), r#"{ "b":1.0 , "a":2}"#);
+    }
+
+    #[test]
+    fn a_descriptor_without_extras_writes_none() {
+        let digest = Digest::of(Algorithm::Sha256, b"{}");
+        let written = serde_json::to_value(Descriptor::new(OCI_EMPTY, digest, 2)).unwrap();
+
+        assert_eq!(
+            written,
+            json!({"mediaType": OCI_EMPTY, "digest": EMPTY_OBJECT, "size": 2})
+        );
+    }
+
+    #[test]
+    fn null_is_absent_where_absence_is_allowed() {
+        for member in ["urls", "annotations", "artifactType", "platform", "data"] {
+            assert!(read(&with(member, Value::Null)).is_ok(), "{member}");
+        }
+    }
+
+    #[test]
+    fn each_broken_rule_is_named() {
+        let foreign = json!("md5:d41d8cd98f00b204e9800998ecf8427e");
+        for (member, value, message) in [
+            ("mediaType", json!(null), "mediaType is missing"),
+            ("mediaType", json!(""), "mediaType is missing"),
+            (
+                "mediaType",
+                json!("a\nb"),
+                "mediaType is longer than 1024 bytes or has control characters",
+            ),
+            ("mediaType", json!("a\0"), "mediaType is longer"),
+            ("mediaType", json!("a".repeat(1025)), "mediaType is longer"),
+            ("mediaType", json!(1), "invalid type: integer `1`, expected a string"),
+            ("artifactType", json!("a\u{7f}"), "artifactType is longer"),
+            ("digest", json!(null), "digest is missing"),
+            ("digest", json!("sha256:short"), "\"sha256:short\" is not a digest"),
+            ("digest", foreign, "digest algorithm \"md5\" is not supported"),
+            ("size", json!(null), "size is missing"),
+            ("size", json!(-1), "size -1 is not a number of bytes"),
+            ("size", json!(1.5), "size 1.5 is not a number of bytes"),
+            ("size", json!(2.0), "size 2.0 is not a number of bytes"),
+            (
+                "size",
+                json!(9_223_372_036_854_775_808_u64),
+                "size 9223372036854775808 is not a number of bytes",
+            ),
+            ("size", json!("2"), "invalid type: string \"2\""),
+            ("urls", json!("https://example.com"), "invalid type"),
+            ("urls", json!([1]), "invalid type"),
+            (
+                "annotations",
+                json!({"a": 1}),
+                "invalid type: integer `1`, expected a string",
+            ),
+            ("annotations", json!([]), "invalid type"),
+            ("data", json!("e30"), "data does not match: it is not base64"),
+            ("data", json!("e30K"), "data does not match: its length is not the size"),
+            ("data", json!(""), "data does not match: its length is not the size"),
+            ("data", json!("W10="), "data does not match: its hash is not the digest"),
+            ("Digest", json!("x"), "member \"Digest\" must be spelt \"digest\""),
+        ] {
+            let refused = read(&with(member, value.clone())).expect_err(member);
+            assert!(refused.contains(message), "{member} {value}: {refused}");
+        }
+    }
+
+    #[test]
+    fn the_largest_signed_size_is_a_size() {
+        assert_eq!(
+            read(&with("size", json!(i64::MAX))).unwrap().size,
+            i64::MAX.unsigned_abs()
+        );
+    }
+
+    #[test]
+    fn an_array_is_no_descriptor() {
+        assert!(read(&json!([OCI_EMPTY, EMPTY_OBJECT, 2, null, null, null, null, null])).is_err());
+    }
+
+    #[test]
+    fn embedded_content_is_checked_with_the_algorithm_of_the_digest() {
+        let mut descriptor = with("data", json!("e30="));
+        descriptor["digest"] = json!(Digest::of(Algorithm::Sha512, b"{}").to_string());
+
+        assert!(read(&descriptor).is_ok());
+    }
+}

@@ -1,7 +1,7 @@
 //! Content addresses, as image-spec "Descriptors: Digests" writes them, and the hashing behind them.
 //!
 //! A [`Digest`] is always of an algorithm this registry can compute. The one place where another algorithm may appear
-//! is the `subject` of a manifest, which need not exist here: that is a [`SubjectDigest`].
+//! is the `subject` of a manifest, which need not exist here: that is a [`crate::SubjectDigest`].
 
 use std::fmt;
 use std::str::FromStr;
@@ -20,7 +20,6 @@ pub const MAX_DIGEST_LENGTH: usize = 255;
 
 const SHA256_LENGTH: usize = 32;
 const SHA512_LENGTH: usize = 64;
-const FOREIGN_PREFIX: u8 = 0x00;
 
 /// A hash algorithm that can address content here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -201,7 +200,7 @@ impl Digest {
         }
     }
 
-    fn from_parts(text: &str, algorithm: Algorithm, encoded: &str) -> Result<Self, DigestError> {
+    pub(crate) fn from_parts(text: &str, algorithm: Algorithm, encoded: &str) -> Result<Self, DigestError> {
         if encoded.bytes().any(|byte| !matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
             return Err(DigestError::malformed(text, "the hash is not lower-case hexadecimal"));
         }
@@ -249,84 +248,8 @@ impl<'de> Deserialize<'de> for Digest {
     }
 }
 
-/// The digest in a manifest's `subject`: right by grammar, possibly of an algorithm that is not supported here.
-///
-/// Such a subject can never be pushed to this registry, but its referrers may be (distribution-spec: "Pushing manifests
-/// with subject").
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SubjectDigest(Subject);
-
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum Subject {
-    Foreign(String),
-    Supported(Digest),
-}
-
-impl SubjectDigest {
-    /// The digest, when its algorithm is supported.
-    pub const fn supported(&self) -> Option<Digest> {
-        match &self.0 {
-            Subject::Supported(digest) => Some(*digest),
-            Subject::Foreign(_) => None,
-        }
-    }
-
-    /// The stored form: that of [`Digest::to_bytes`], or one zero byte and the text.
-    pub fn to_bytes(&self) -> Vec<u8> {
-        match &self.0 {
-            Subject::Supported(digest) => digest.to_bytes(),
-            Subject::Foreign(text) => [&[FOREIGN_PREFIX], text.as_bytes()].concat(),
-        }
-    }
-
-    /// Reads what [`SubjectDigest::to_bytes`] wrote.
-    ///
-    /// # Errors
-    /// `Stored` when the bytes are not of that form; `Malformed` when the text kept in them is no digest.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, DigestError> {
-        let Some((&FOREIGN_PREFIX, text)) = bytes.split_first() else {
-            return Digest::from_bytes(bytes).map(Self::from);
-        };
-        let subject: Self = std::str::from_utf8(text)
-            .map_err(|_not_text| DigestError::Stored { length: bytes.len() })?
-            .parse()?;
-        match subject.supported() {
-            // One digest must have one stored form, or a look-up by bytes misses.
-            Some(_) => Err(DigestError::Stored { length: bytes.len() }),
-            None => Ok(subject),
-        }
-    }
-}
-
-impl From<Digest> for SubjectDigest {
-    fn from(digest: Digest) -> Self {
-        Self(Subject::Supported(digest))
-    }
-}
-
-impl fmt::Display for SubjectDigest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            Subject::Supported(digest) => digest.fmt(f),
-            Subject::Foreign(text) => f.write_str(text),
-        }
-    }
-}
-
-impl FromStr for SubjectDigest {
-    type Err = DigestError;
-
-    fn from_str(text: &str) -> Result<Self, DigestError> {
-        let (algorithm, encoded) = split(text)?;
-        match algorithm.parse() {
-            Ok(algorithm) => Digest::from_parts(text, algorithm, encoded).map(Self::from),
-            Err(_unsupported) => Ok(Self(Subject::Foreign(text.to_owned()))),
-        }
-    }
-}
-
 /// Checks the grammar common to all algorithms and returns what stands before and after the colon.
-fn split(text: &str) -> Result<(&str, &str), DigestError> {
+pub(crate) fn split(text: &str) -> Result<(&str, &str), DigestError> {
     if text.len() > MAX_DIGEST_LENGTH {
         return Err(DigestError::malformed(text, "it is longer than 255 characters"));
     }
@@ -363,4 +286,170 @@ fn is_encoded(text: &str) -> bool {
         && text
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'=' | b'_' | b'-'))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{Algorithm, Digest, DigestError};
+
+    const EMPTY_SHA256: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    const EMPTY_SHA512: &str = "sha512:cf83e1357eefb8bdf1542850d66d8007d620e4050b5715dc83f4a921d36ce9ce\
+                                47d0d13c5d85f2b0ff8318d2877eec2f63b931bd47417a81a538327af927da3e";
+
+    pub(crate) fn digests() -> impl Strategy<Value = Digest> {
+        let of = |algorithm| move |content: Vec<u8>| Digest::of(algorithm, &content);
+        prop_oneof![
+            any::<Vec<u8>>().prop_map(of(Algorithm::Sha256)),
+            any::<Vec<u8>>().prop_map(of(Algorithm::Sha512)),
+        ]
+    }
+
+    #[test]
+    fn the_digest_of_nothing_is_the_published_one() {
+        assert_eq!(Digest::of(Algorithm::Sha256, b"").to_string(), EMPTY_SHA256);
+        assert_eq!(Digest::of(Algorithm::Sha512, b"").to_string(), EMPTY_SHA512);
+    }
+
+    #[test]
+    fn a_digest_that_breaks_the_grammar_is_malformed() {
+        let hash = &EMPTY_SHA256["sha256:".len()..];
+        let wrong = [
+            String::new(),
+            ":".to_owned(),
+            "sha256".to_owned(),
+            "sha256:".to_owned(),
+            format!(":{hash}"),
+            format!("sha256:{}", &hash[1..]),
+            format!("sha256:{hash}0"),
+            format!("sha256:{}", hash.to_uppercase()),
+            format!("SHA256:{hash}"),
+            format!("sha256:sha256:{hash}"),
+            format!("sha256:{}g", &hash[1..]),
+            format!("sha256:{}\u{0435}", &hash[2..]),
+            format!(" sha256:{hash}"),
+            format!("sha256:{hash}\n"),
+            format!("sha256:{hash}\0"),
+            format!("sha256::{hash}"),
+            format!("sha512:{hash}"),
+            format!("sha256+:{hash}"),
+            format!("+sha256:{hash}"),
+            format!("sha256++b64:{hash}"),
+            "sha256:baddigeststring".to_owned(),
+            format!("sha256:{}/..", &hash[3..]),
+            format!("md5:{}", "a".repeat(300)),
+        ];
+        for text in wrong {
+            assert!(
+                matches!(text.parse::<Digest>(), Err(DigestError::Malformed { .. })),
+                "{text:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_digest_of_another_algorithm_is_unsupported_and_not_malformed() {
+        for (text, algorithm) in [
+            ("blake3:af1349b9f5f9a1a6a0404dea36dcc949", "blake3"),
+            ("md5:d41d8cd98f00b204e9800998ecf8427e", "md5"),
+            ("sha384:38B060A751AC", "sha384"),
+            ("sha256+b64u:LCa0a2j_xo_5m0U8HTBBNBNCLXBkg7-g-YpeiGJm564", "sha256+b64u"),
+            (
+                "multihash+base58:QmRZxt2b1FVZPNqd8hsiykDL3TdBDeTSPX9Kv46HmX4Gx8=",
+                "multihash+base58",
+            ),
+        ] {
+            let unsupported = DigestError::UnsupportedAlgorithm {
+                algorithm: algorithm.to_owned(),
+            };
+            assert_eq!(text.parse::<Digest>(), Err(unsupported), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_error_repeats_only_the_beginning_of_a_huge_text() {
+        let error = "x".repeat(1 << 20).parse::<Digest>().unwrap_err();
+
+        assert!(error.to_string().len() < 300);
+    }
+
+    #[test]
+    fn an_error_shows_control_characters_escaped() {
+        let error = "sha256:\r\n\u{1b}[31m\u{202e}".parse::<Digest>().unwrap_err();
+
+        assert!(error.to_string().is_ascii(), "{error}");
+        assert!(!error.to_string().contains(char::is_control), "{error}");
+    }
+
+    #[test]
+    fn the_stored_form_is_one_byte_for_the_algorithm_and_the_hash() {
+        let bytes = Digest::of(Algorithm::Sha256, b"").to_bytes();
+        assert_eq!((bytes[0], bytes.len()), (0x01, 33));
+
+        let bytes = Digest::of(Algorithm::Sha512, b"").to_bytes();
+        assert_eq!((bytes[0], bytes.len()), (0x02, 65));
+    }
+
+    #[test]
+    fn stored_bytes_of_any_other_form_are_refused() {
+        let whole = Digest::of(Algorithm::Sha256, b"").to_bytes();
+        let foreign = [&[0x00], &whole[1..]].concat();
+        let unknown = [&[0x03], &whole[1..]].concat();
+        let longer = [whole.as_slice(), &[0]].concat();
+        for bytes in [&[], &whole[..32], &foreign, &unknown, &longer, &[0x01][..]] {
+            assert_eq!(
+                Digest::from_bytes(bytes),
+                Err(DigestError::Stored { length: bytes.len() })
+            );
+        }
+    }
+
+    #[test]
+    fn an_algorithm_is_known_by_its_name_only() {
+        assert_eq!("sha512".parse(), Ok(Algorithm::Sha512));
+        assert!(matches!(
+            "sha1".parse::<Algorithm>(),
+            Err(DigestError::UnsupportedAlgorithm { .. })
+        ));
+        assert!(matches!(
+            "SHA256".parse::<Algorithm>(),
+            Err(DigestError::Malformed { .. })
+        ));
+        assert!(matches!("".parse::<Algorithm>(), Err(DigestError::Malformed { .. })));
+    }
+
+    #[test]
+    fn json_holds_a_digest_as_its_text() {
+        let json = serde_json::to_string(&Digest::of(Algorithm::Sha256, b"")).unwrap();
+
+        assert_eq!(json, format!("{EMPTY_SHA256:?}"));
+        assert_eq!(serde_json::from_str::<Digest>(&json).unwrap().to_string(), EMPTY_SHA256);
+        assert!(serde_json::from_str::<Digest>(r#""sha256:no""#).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn text_is_parsed_back(digest in digests()) {
+            prop_assert_eq!(digest.to_string().parse(), Ok(digest));
+        }
+
+        #[test]
+        fn stored_bytes_are_read_back(digest in digests()) {
+            prop_assert_eq!(Digest::from_bytes(&digest.to_bytes()), Ok(digest));
+        }
+
+        #[test]
+        fn order_is_that_of_text_and_of_stored_bytes(one in digests(), other in digests()) {
+            prop_assert_eq!(one.cmp(&other), one.to_string().cmp(&other.to_string()));
+            prop_assert_eq!(one.cmp(&other), one.to_bytes().cmp(&other.to_bytes()));
+        }
+
+        #[test]
+        fn whatever_parses_is_written_the_same(text in "(sha256|sha512|md5|SHA256)?:?[0-9a-fA-F]{60,130}") {
+            if let Ok(digest) = text.parse::<Digest>() {
+                prop_assert_eq!(digest.to_string(), text);
+            }
+        }
+    }
 }

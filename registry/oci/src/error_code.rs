@@ -133,3 +133,73 @@ impl ErrorBody {
         serde_json::to_vec(self).unwrap_or_else(|_impossible| br#"{"errors":[]}"#.to_vec())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{ErrorBody, ErrorCode};
+
+    const ALL: [ErrorCode; 18] = [
+        ErrorCode::BlobUnknown,
+        ErrorCode::BlobUploadInvalid,
+        ErrorCode::BlobUploadUnknown,
+        ErrorCode::DigestInvalid,
+        ErrorCode::ManifestBlobUnknown,
+        ErrorCode::ManifestInvalid,
+        ErrorCode::ManifestUnknown,
+        ErrorCode::NameInvalid,
+        ErrorCode::NameUnknown,
+        ErrorCode::SizeInvalid,
+        ErrorCode::Unauthorized,
+        ErrorCode::Denied,
+        ErrorCode::Unsupported,
+        ErrorCode::TooManyRequests,
+        ErrorCode::PaginationNumberInvalid,
+        ErrorCode::TagInvalid,
+        ErrorCode::Unavailable,
+        ErrorCode::Unknown,
+    ];
+
+    #[test]
+    fn a_code_is_written_in_json_as_it_is_shown() {
+        for code in ALL {
+            assert_eq!(serde_json::to_value(code).unwrap(), json!(code.as_str()));
+            assert_eq!(serde_json::from_value::<ErrorCode>(json!(code.as_str())).unwrap(), code);
+            assert_eq!(code.to_string(), code.as_str());
+        }
+    }
+
+    #[test]
+    fn a_code_of_another_registry_reads_as_unknown() {
+        let read: ErrorCode = serde_json::from_value(json!("MANIFEST_UNVERIFIED")).unwrap();
+        assert_eq!(read, ErrorCode::Unknown);
+    }
+
+    #[test]
+    fn a_body_lists_its_entries_and_leaves_out_absent_detail() {
+        let body = ErrorBody::new(ErrorCode::ManifestBlobUnknown, "blob \"a\" unknown")
+            .with_detail(json!({"digest": "a"}))
+            .with(ErrorCode::ManifestBlobUnknown, "blob b unknown", None);
+
+        let expected = concat!(
+            r#"{"errors":[{"code":"MANIFEST_BLOB_UNKNOWN","message":"blob \"a\" unknown","detail":{"digest":"a"}},"#,
+            r#"{"code":"MANIFEST_BLOB_UNKNOWN","message":"blob b unknown"}]}"#
+        );
+        assert_eq!(String::from_utf8(body.to_json()).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_body_is_read_back() {
+        let body =
+            ErrorBody::new(ErrorCode::TooManyRequests, "slow down").with(ErrorCode::Denied, "no", Some(json!([1])));
+
+        assert_eq!(serde_json::from_slice::<ErrorBody>(&body.to_json()).unwrap(), body);
+    }
+
+    #[test]
+    fn a_body_without_messages_is_read() {
+        let body: ErrorBody = serde_json::from_str(r#"{"errors":[{"code":"DENIED"}]}"#).unwrap();
+        assert_eq!(body, ErrorBody::new(ErrorCode::Denied, ""));
+    }
+}

@@ -80,3 +80,61 @@ fn misspelt(name: &str, known: &'static [&'static str]) -> Option<&'static str> 
 fn fold(letter: char) -> impl Iterator<Item = char> {
     letter.to_uppercase().flat_map(char::to_lowercase)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::{Exact, Members};
+
+    #[derive(Debug, Deserialize)]
+    struct Pair {
+        links: Option<u8>,
+        other: Option<u8>,
+    }
+
+    impl Members for Pair {
+        const NAMES: &'static [&'static str] = &["links", "other"];
+    }
+
+    fn read(json: &str) -> Result<(Option<u8>, Option<u8>), String> {
+        let Exact(pair) = serde_json::from_str::<Exact<Pair>>(json).map_err(|error| error.to_string())?;
+        Ok((pair.links, pair.other))
+    }
+
+    #[test]
+    fn known_members_are_read_and_unknown_ones_ignored() {
+        assert_eq!(
+            read(r#"{"links":1,"more":[{}],"other":2,"":0,"link":3}"#),
+            Ok((Some(1), Some(2)))
+        );
+        assert_eq!(read("{}"), Ok((None, None)));
+    }
+
+    #[test]
+    fn escapes_in_a_name_do_not_hide_it() {
+        assert_eq!(read(r#"{"l\u0069nks":1}"#), Ok((Some(1), None)));
+        assert!(read(r#"{"L\u0069nks":1}"#).is_err());
+    }
+
+    #[test]
+    fn a_known_name_in_another_case_is_refused() {
+        for name in ["Links", "LINKS", "linkS", "lin\u{212a}s", "link\u{17f}"] {
+            let refused = read(&format!(r#"{{"{name}":1}}"#)).unwrap_err();
+            assert!(refused.contains(r#"must be spelt "links""#), "{refused}");
+        }
+    }
+
+    #[test]
+    fn a_repeated_member_is_refused() {
+        assert!(read(r#"{"links":1,"links":1}"#).unwrap_err().contains("duplicate"));
+        assert!(read(r#"{"links":1,"l\u0069nks":1}"#).unwrap_err().contains("duplicate"));
+    }
+
+    #[test]
+    fn only_an_object_is_read() {
+        for json in ["[1,2]", "[]", "null", "1", "\"x\"", "true"] {
+            assert!(read(json).is_err(), "{json}");
+        }
+    }
+}

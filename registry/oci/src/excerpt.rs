@@ -10,3 +10,18 @@ pub(crate) fn excerpt(text: &str) -> String {
         None => text.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::excerpt;
+
+    #[test]
+    fn a_long_text_is_cut_between_characters() {
+        assert_eq!(excerpt(&"é".repeat(101)), format!("{}...", "é".repeat(100)));
+    }
+
+    #[test]
+    fn a_short_text_stays_whole() {
+        assert_eq!(excerpt(&"é".repeat(100)), "é".repeat(100));
+    }
+}

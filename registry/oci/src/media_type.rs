@@ -60,3 +60,50 @@ pub fn essence(media_type: &str) -> &str {
         .map_or(media_type, |(essence, _)| essence)
         .trim()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn four_types_are_manifests_with_or_without_parameters() {
+        for media_type in MANIFESTS {
+            assert!(is_manifest(media_type));
+            assert!(is_manifest(&format!("{media_type}; charset=utf-8")));
+        }
+        for media_type in [
+            DOCKER_SCHEMA1,
+            DOCKER_SCHEMA1_SIGNED,
+            OCI_CONFIG,
+            OCI_EMPTY,
+            OCI_LAYER,
+            "",
+            "application/json",
+        ] {
+            assert!(!is_manifest(media_type), "{media_type}");
+        }
+    }
+
+    #[test]
+    fn every_compression_of_a_foreign_layer_is_non_distributable() {
+        for base in [
+            OCI_NONDISTRIBUTABLE_LAYER,
+            "application/vnd.docker.image.rootfs.foreign.diff.tar",
+        ] {
+            for compression in ["", "+gzip", "+zstd", ".gzip"] {
+                assert!(is_non_distributable(&format!("{base}{compression}")));
+            }
+        }
+        assert!(is_non_distributable(DOCKER_FOREIGN_LAYER));
+        for media_type in [
+            OCI_LAYER,
+            OCI_LAYER_GZIP,
+            OCI_LAYER_ZSTD,
+            DOCKER_LAYER,
+            OCI_MANIFEST,
+            "",
+        ] {
+            assert!(!is_non_distributable(media_type), "{media_type}");
+        }
+    }
+}

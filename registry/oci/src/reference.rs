@@ -133,3 +133,108 @@ impl From<Digest> for Reference {
         Self::Digest(digest)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{Reference, ReferenceError, Tag};
+    use crate::{Algorithm, Digest, DigestError};
+
+    #[test]
+    fn tags_that_fit_the_grammar_are_kept_as_they_are() {
+        let longest = "9".repeat(128);
+        for text in [
+            "a",
+            "A",
+            "_",
+            "0",
+            "latest",
+            "v1.2.3-rc.1_build",
+            "_.",
+            "a--..__",
+            "sha256-abc.sig",
+            &longest,
+        ] {
+            assert_eq!(text.parse::<Tag>().unwrap().as_str(), text);
+        }
+    }
+
+    #[test]
+    fn tags_outside_the_grammar_are_refused() {
+        let too_long = "9".repeat(129);
+        for text in [
+            "",
+            ".a",
+            "-a",
+            "a+b",
+            "a b",
+            "a/b",
+            "a\n",
+            "a\0",
+            "ä",
+            "a\u{202e}",
+            "a:b",
+            "a@b",
+            "a%20",
+            &too_long,
+        ] {
+            assert!(text.parse::<Tag>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn tags_are_ordered_by_bytes() {
+        let mut tags: Vec<Tag> = ["b", "a", "_", "B", "1.0", "1-0", "1_0", "10"]
+            .iter()
+            .map(|text| text.parse().unwrap())
+            .collect();
+        tags.sort();
+
+        let sorted: Vec<&str> = tags.iter().map(Tag::as_str).collect();
+        assert_eq!(sorted, ["1-0", "1.0", "10", "1_0", "B", "_", "a", "b"]);
+    }
+
+    #[test]
+    fn a_reference_without_a_colon_is_a_tag() {
+        assert_eq!("latest".parse(), Ok(Reference::Tag("latest".parse().unwrap())));
+        assert!(matches!("-x".parse::<Reference>(), Err(ReferenceError::Tag(_))));
+    }
+
+    #[test]
+    fn a_reference_with_a_colon_is_a_digest() {
+        let digest = Digest::of(Algorithm::Sha256, b"x");
+        assert_eq!(digest.to_string().parse(), Ok(Reference::Digest(digest)));
+    }
+
+    #[test]
+    fn a_reference_with_a_colon_that_is_no_digest_fails_as_a_digest() {
+        let malformed = "sha256:baddigeststring".parse::<Reference>();
+        assert!(matches!(
+            malformed,
+            Err(ReferenceError::Digest(DigestError::Malformed { .. }))
+        ));
+
+        let unsupported = "md5:abc".parse::<Reference>();
+        assert!(matches!(
+            unsupported,
+            Err(ReferenceError::Digest(DigestError::UnsupportedAlgorithm { .. }))
+        ));
+    }
+
+    #[test]
+    fn json_holds_a_tag_as_its_text_and_is_checked() {
+        let tag: Tag = "v1".parse().unwrap();
+
+        assert_eq!(serde_json::to_string(&tag).unwrap(), r#""v1""#);
+        assert_eq!(serde_json::from_str::<Tag>(r#""v1""#).unwrap(), tag);
+        assert!(serde_json::from_str::<Tag>(r#""v+1""#).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn references_are_read_back(text in "[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}|sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}") {
+            prop_assert_eq!(text.parse::<Reference>().unwrap().to_string(), text);
+        }
+    }
+}

@@ -127,3 +127,130 @@ fn is_component(component: &[u8]) -> bool {
 fn length_of(bytes: &[u8], wanted: impl Fn(u8) -> bool) -> usize {
     bytes.iter().take_while(|&&byte| wanted(byte)).count()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{RepositoryName, RepositoryNameError};
+
+    #[test]
+    fn names_that_fit_the_grammar_are_kept_as_they_are() {
+        let longest = "a".repeat(255);
+        for text in [
+            "a",
+            "0",
+            "library/alpine",
+            "a/b/c/d/e/f/g",
+            "a.b/c_d/e__f/g-h/i--j/k---------l",
+            "manifests/blobs/uploads/tags/list/referrers",
+            "123/456",
+            "localhost/a",
+            &longest,
+        ] {
+            let name: RepositoryName = text.parse().unwrap();
+            assert_eq!((name.as_str(), name.to_string().as_str()), (text, text));
+        }
+    }
+
+    #[test]
+    fn names_with_a_component_outside_the_grammar_are_refused() {
+        for text in [
+            "/",
+            "a/",
+            "/a",
+            "a//b",
+            "A",
+            "a/B",
+            ".a",
+            "a.",
+            "-a",
+            "a-",
+            "_a",
+            "a_",
+            "a..b",
+            "a___b",
+            "a._b",
+            "a-_b",
+            "a_-b",
+            "a.-b",
+            "__",
+            "a__",
+            "..",
+            "a/..",
+            "../a",
+            "a/./b",
+            "a b",
+            " a",
+            "a\n",
+            "a\0",
+            "a:b",
+            "a@b",
+            "a+b",
+            "ä",
+            "а",
+            "a%2fb",
+            "a/\u{202e}b",
+            "_catalog",
+            "a\\b",
+        ] {
+            assert!(
+                matches!(
+                    text.parse::<RepositoryName>(),
+                    Err(RepositoryNameError::Component { .. })
+                ),
+                "{text:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_length_is_bounded_before_anything_else() {
+        assert_eq!("".parse::<RepositoryName>(), Err(RepositoryNameError::Empty));
+        let too_long = "/".repeat(256).parse::<RepositoryName>();
+        assert_eq!(too_long, Err(RepositoryNameError::TooLong { length: 256 }));
+    }
+
+    #[test]
+    fn the_namespace_is_the_first_component() {
+        for (text, namespace) in [("a", "a"), ("a/b", "a"), ("team-x/app/web", "team-x")] {
+            assert_eq!(text.parse::<RepositoryName>().unwrap().namespace(), namespace);
+        }
+    }
+
+    #[test]
+    fn json_holds_a_name_as_its_text_and_is_checked() {
+        let name: RepositoryName = "team/app".parse().unwrap();
+
+        assert_eq!(serde_json::to_string(&name).unwrap(), r#""team/app""#);
+        assert_eq!(serde_json::from_str::<RepositoryName>(r#""team/app""#).unwrap(), name);
+        assert!(serde_json::from_str::<RepositoryName>(r#""Team""#).is_err());
+    }
+
+    /// The grammar stated another way: what may touch what, with no position kept.
+    fn fits_naively(text: &str) -> bool {
+        let is_word = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit();
+        let is_separator = |run: &str| [".", "_", "__"].contains(&run) || run.chars().all(|letter| letter == '-');
+        (1..=255).contains(&text.len())
+            && text.split('/').all(|component| {
+                component.starts_with(is_word)
+                    && component.ends_with(is_word)
+                    && component.split(is_word).filter(|run| !run.is_empty()).all(is_separator)
+            })
+    }
+
+    proptest! {
+        #[test]
+        fn the_scanner_agrees_with_the_grammar_stated_another_way(text in "[ab0._/-]{0,12}|[a-c0-9A._/ é-]{0,9}") {
+            prop_assert_eq!(text.parse::<RepositoryName>().is_ok(), fits_naively(&text));
+        }
+
+        #[test]
+        fn generated_names_are_read_back(
+            text in "[a-z0-9]{1,4}((\\.|_|__|-{1,3})[a-z0-9]{1,4}){0,3}(/[a-z0-9]{1,4}((\\.|_|__|-{1,3})[a-z0-9]{1,4}){0,3}){0,3}"
+        ) {
+            let name: RepositoryName = text.parse().unwrap();
+            prop_assert_eq!(name.to_string(), text);
+        }
+    }
+}

@@ -25,3 +25,36 @@ pub(super) fn check(text: &str) -> Result<(), ManifestError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::check;
+    use crate::ManifestError;
+
+    #[test]
+    fn thirty_two_levels_are_allowed_and_no_more() {
+        let nested = |depth: usize| format!("{}{}", "[{\"a\":".repeat(depth / 2), "[".repeat(depth % 2));
+
+        assert_eq!(check(&nested(32)), Ok(()));
+        assert_eq!(check(&nested(33)), Err(ManifestError::TooDeep));
+    }
+
+    #[test]
+    fn brackets_in_strings_are_not_levels() {
+        let text = format!(r#"{{"a":"{}\"{}\\"}}"#, "[".repeat(100), "{".repeat(100));
+        assert_eq!(check(&text), Ok(()));
+    }
+
+    #[test]
+    fn siblings_are_not_levels() {
+        assert_eq!(check(&"[{}],".repeat(1000)), Ok(()));
+    }
+
+    #[test]
+    fn a_bracket_behind_an_escaped_backslash_counts() {
+        assert_eq!(
+            check(&format!(r#""\\"{}"#, "[".repeat(33))),
+            Err(ManifestError::TooDeep)
+        );
+    }
+}

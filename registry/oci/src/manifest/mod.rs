@@ -8,6 +8,8 @@ mod depth;
 mod error;
 mod members;
 mod references;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
