@@ -1,2 +1,7 @@
-//! The main job.
-fn main() {}
+//! The demonstration: `cargo demo -- --help`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    e2e::demo::main()
+}

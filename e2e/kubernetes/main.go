@@ -1,4 +1,4 @@
-// Command cluster is a whole single-node Kubernetes in one binary: its first
+// Command kubernetes is a whole single-node cluster in one binary: its first
 // argument names the component to be. One binary saves linking six of them.
 package main
 
@@ -24,7 +24,7 @@ import (
 var components = map[string]func() *cobra.Command{
 	"kube-apiserver":          apiserver.NewAPIServerCommand,
 	"kube-controller-manager": controllermanager.NewControllerManagerCommand,
-	"kube-scheduler":          scheduler.NewSchedulerCommand,
+	"kube-scheduler":          func() *cobra.Command { return scheduler.NewSchedulerCommand() },
 	"kube-proxy":              proxy.NewProxyCommand,
 	"kubelet":                 func() *cobra.Command { return kubelet.NewKubeletCommand() },
 	"kubectl":                 kubectl.NewDefaultKubectlCommand,
@@ -34,7 +34,7 @@ var components = map[string]func() *cobra.Command{
 
 func main() {
 	if len(os.Args) < 2 {
-		fmt.Fprintln(os.Stderr, "usage: cluster COMPONENT [flags]")
+		fmt.Fprintln(os.Stderr, "usage: kubernetes COMPONENT [flags]")
 		os.Exit(2)
 	}
 	name := os.Args[1]
@@ -45,7 +45,7 @@ func main() {
 	}
 	build, known := components[name]
 	if !known {
-		fmt.Fprintf(os.Stderr, "cluster: no component is called %q\n", name)
+		fmt.Fprintf(os.Stderr, "kubernetes: no component is called %q\n", name)
 		os.Exit(2)
 	}
 	os.Exit(cli.Run(build()))

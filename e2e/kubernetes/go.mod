@@ -1,4 +1,4 @@
-module berth.dev/e2e/cluster
+module berth.dev/e2e/kubernetes
 
 go 1.24.0
 

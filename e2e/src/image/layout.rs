@@ -1,0 +1,210 @@
+//! The OCI image layout: manifest, configuration and layers as blobs named by their digests, in one tar archive.
+
+use std::{
+    fs::{self, File},
+    io::Write,
+    path::Path,
+};
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use tar::{Builder, Header};
+
+use super::{
+    Archive,
+    layer::{Compression, Layer, stored},
+};
+
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
+
+/// What an image runs, unless the pod says otherwise.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// The program that is always started.
+    pub entrypoint: Vec<String>,
+    /// Its arguments, or the program when there is no entrypoint.
+    pub command: Vec<String>,
+    /// `KEY=value`.
+    pub environment: Vec<String>,
+    /// `uid:gid`; empty is root.
+    pub user: String,
+}
+
+/// An image for this machine's kind of processor.
+#[derive(Debug, Clone)]
+pub struct Image {
+    layers: Vec<Layer>,
+    settings: Settings,
+    compression: Compression,
+}
+
+struct Blob {
+    media_type: String,
+    digest: String,
+    content: Vec<u8>,
+}
+
+impl Blob {
+    fn new(media_type: impl Into<String>, content: Vec<u8>) -> Self {
+        Self { media_type: media_type.into(), digest: digest(&content), content }
+    }
+
+    fn descriptor(&self) -> Value {
+        json!({"mediaType": self.media_type, "digest": self.digest, "size": self.content.len()})
+    }
+}
+
+impl Image {
+    /// An image of `layers`, the lowest first.
+    pub fn new(layers: Vec<Layer>, settings: Settings) -> Self {
+        Self { layers, settings, compression: Compression::None }
+    }
+
+    /// With its layers stored as `compression` says.
+    #[must_use]
+    pub fn stored(mut self, compression: Compression) -> Self {
+        self.compression = compression;
+        self
+    }
+
+    /// Writes it to `path`, whole or not at all.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn write(&self, path: &Path, reference: &str) -> Result<Archive> {
+        let blobs = self.blobs()?;
+        let manifest = blobs.last().context("an image has a manifest")?;
+        let partial = path.with_extension(format!("partial-{}", std::process::id()));
+        let mut tar = Builder::new(File::create(&partial).with_context(|| format!("write {}", partial.display()))?);
+        append(&mut tar, "oci-layout", json!({"imageLayoutVersion": "1.0.0"}).to_string().as_bytes())?;
+        append(&mut tar, "index.json", index(manifest, reference).to_string().as_bytes())?;
+        for blob in &blobs {
+            append(&mut tar, &format!("blobs/{}", blob.digest.replace(':', "/")), &blob.content)?;
+        }
+        tar.into_inner()?.flush()?;
+        fs::rename(&partial, path)?;
+        let size_bytes = fs::metadata(path)?.len();
+        Ok(Archive { path: path.to_owned(), reference: reference.to_owned(), digest: manifest.digest.clone(), size_bytes })
+    }
+
+    /// Layers, configuration, manifest.
+    fn blobs(&self) -> Result<Vec<Blob>> {
+        let media_type = match self.compression {
+            Compression::None => LAYER.to_owned(),
+            Compression::Gzip => format!("{LAYER}+gzip"),
+        };
+        let (mut blobs, mut unpacked) = (Vec::new(), Vec::new());
+        for layer in &self.layers {
+            let tar = layer.tar()?;
+            unpacked.push(digest(&tar));
+            blobs.push(Blob::new(&media_type, stored(&tar, self.compression)?));
+        }
+        let layers: Vec<Value> = blobs.iter().map(Blob::descriptor).collect();
+        let config = Blob::new(CONFIG, self.config(&unpacked).to_string().into_bytes());
+        let manifest =
+            json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config.descriptor(), "layers": layers});
+        blobs.push(config);
+        blobs.push(Blob::new(MANIFEST, manifest.to_string().into_bytes()));
+        Ok(blobs)
+    }
+
+    fn config(&self, unpacked: &[String]) -> Value {
+        let Settings { entrypoint, command, environment, user } = &self.settings;
+        let path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned();
+        let environment: Vec<&String> = std::iter::once(&path).chain(environment).collect();
+        json!({
+            "created": "1970-01-01T00:00:00Z",
+            "architecture": architecture(),
+            "os": "linux",
+            "config": {"Entrypoint": entrypoint, "Cmd": command, "Env": environment, "User": user, "WorkingDir": "/"},
+            "rootfs": {"type": "layers", "diff_ids": unpacked},
+            "history": unpacked.iter().map(|_| json!({"created_by": "e2e"})).collect::<Vec<_>>(),
+        })
+    }
+}
+
+/// containerd knows an image by its full name only; skopeo by the tag.
+fn index(manifest: &Blob, reference: &str) -> Value {
+    let mut descriptor = manifest.descriptor();
+    descriptor["annotations"] = json!({
+        "io.containerd.image.name": format!("docker.io/{reference}"),
+        "org.opencontainers.image.ref.name": reference.rsplit(':').next().unwrap_or("latest"),
+    });
+    descriptor["platform"] = json!({"os": "linux", "architecture": architecture()});
+    json!({"schemaVersion": 2, "manifests": [descriptor]})
+}
+
+/// Go's name of this processor, which images use.
+fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}
+
+fn digest(content: &[u8]) -> String {
+    format!("sha256:{}", hex::encode(Sha256::digest(content)))
+}
+
+fn append(tar: &mut Builder<File>, path: &str, content: &[u8]) -> Result<()> {
+    let mut header = Header::new_gnu();
+    header.set_size(content.len() as u64);
+    header.set_mode(0o644);
+    header.set_mtime(0);
+    Ok(tar.append_data(&mut header, path, content)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn image(text: &str) -> Image {
+        let base = Layer::new().folder("bin").file("bin/tool", 0o755, "tool");
+        let top = Layer::new().file("text", 0o644, text).link("bin/same", "tool");
+        Image::new(vec![base, top], Settings { command: vec!["tool".into()], ..Settings::default() })
+    }
+
+    #[test]
+    fn the_same_files_give_the_same_bytes() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| image(text).write(&folder.path().join(name), "demo/text:1").unwrap();
+
+        let (one, same, other) = (write("one", "a"), write("same", "a"), write("other", "b"));
+
+        assert_eq!(fs::read(&one.path).unwrap(), fs::read(&same.path).unwrap());
+        assert_eq!(one.digest, same.digest);
+        assert_ne!(one.digest, other.digest);
+    }
+
+    #[test]
+    fn every_blob_that_the_manifest_names_is_in_the_archive() {
+        for compression in [Compression::None, Compression::Gzip] {
+            let blobs = image("a").stored(compression).blobs().unwrap();
+
+            let manifest: Value = serde_json::from_slice(&blobs.last().unwrap().content).unwrap();
+            let named = manifest["layers"].as_array().unwrap().iter().chain([&manifest["config"]]);
+            for (descriptor, blob) in named.zip(&blobs) {
+                assert_eq!(descriptor["digest"], digest(&blob.content));
+                assert_eq!(descriptor["size"], blob.content.len());
+            }
+        }
+    }
+
+    #[test]
+    fn compression_changes_the_stored_layer_and_not_the_unpacked_one() {
+        let unpacked = |compression| {
+            let blobs = image("a").stored(compression).blobs().unwrap();
+            let config: Value = serde_json::from_slice(&blobs[blobs.len() - 2].content).unwrap();
+            (config["rootfs"]["diff_ids"].clone(), blobs[0].digest.clone())
+        };
+
+        let (plain, gzip) = (unpacked(Compression::None), unpacked(Compression::Gzip));
+
+        assert_eq!(plain.0, gzip.0);
+        assert_ne!(plain.1, gzip.1);
+    }
+}

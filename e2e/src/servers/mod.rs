@@ -1,0 +1,20 @@
+//! Servers that Berth is tested against. Each is a value: started by `start`, ended when it is dropped.
+
+use std::net::{IpAddr, TcpListener};
+
+use anyhow::{Context, Result};
+
+mod postgres;
+mod seaweedfs;
+
+pub use postgres::{Postgres, Release};
+pub use seaweedfs::SeaweedFs;
+
+/// A port of `address` that was free a moment ago.
+///
+/// # Errors
+/// When this machine does not have `address`.
+pub fn free_port(address: IpAddr) -> Result<u16> {
+    let listener = TcpListener::bind((address, 0)).with_context(|| format!("listen at {address}"))?;
+    Ok(listener.local_addr()?.port())
+}

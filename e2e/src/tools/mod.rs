@@ -1,0 +1,34 @@
+//! Every program that is not Berth's own. Each is found on the machine, or installed, or built into the cache; several
+//! runs at once are safe; a tool that cannot be had is an error that says why.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+
+use crate::{cache::Cache, shell::Log};
+
+pub mod apt;
+pub mod go;
+pub mod kubernetes;
+pub mod wheels;
+
+const HELM: &str = "v3.22.0";
+
+/// Helm 3: the one in PATH, or one that is built once.
+///
+/// # Errors
+/// When it is not there and cannot be built.
+pub fn helm(cache: &Cache, log: &Log) -> Result<PathBuf> {
+    if let Some(found) = go::found("helm", &["version", "--short"], "v3.") {
+        return Ok(found);
+    }
+    go::install(cache, &format!("helm.sh/helm/v3/cmd/helm@{HELM}"), log).context("get helm")
+}
+
+/// Skopeo, the client that pushes and pulls.
+///
+/// # Errors
+/// When it is not there and cannot be installed.
+pub fn skopeo(cache: &Cache, log: &Log) -> Result<()> {
+    apt::ensure(&[apt::SKOPEO], cache, log)
+}
