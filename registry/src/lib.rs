@@ -1,1 +1,17 @@
-//! Under construction.
+//! The data plane of Berth: a container registry.
+//!
+//! | tier | modules | what they are |
+//! |---|---|---|
+//! | 4 | `cli`, `server` | assemble the parts; nobody imports them |
+//! | 3 | `http` | drivers: a request |
+//! | 2 | `distribution` | workflows of the distribution specification |
+//! | 1 | `metadata`, `blobs` | the two stores; they do not import each other |
+//! | 0 | `clock`, `config`, `telemetry`, and the crate `oci` | leaves |
+//!
+//! Arrows go down only; `tests/layering.rs` reads the `use` lines against this table.
+
+pub mod blobs;
+pub mod clock;
+pub mod config;
+pub mod distribution;
+pub mod metadata;

@@ -1,0 +1,217 @@
+-- The whole of the registry's state except the bytes of blobs.
+--
+-- Times are microseconds since 1970 (UTC). Digests are one byte for the algorithm (1 sha256, 2 sha512; 0 for
+-- the text of a digest we cannot compute) and then the hash. Foreign keys are NO ACTION: what is still
+-- referenced cannot be deleted, whoever forgets to look first.
+
+CREATE TABLE namespaces (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    created_at INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE repositories (
+    namespace_id INTEGER NOT NULL REFERENCES namespaces (id),
+    id INTEGER PRIMARY KEY,
+    path TEXT NOT NULL UNIQUE,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    last_published_at INTEGER,
+    deleted_at INTEGER,
+    UNIQUE (namespace_id, id)
+) STRICT;
+
+-- The bytes of a digest, once for the whole registry. An object key is never written twice and never reused.
+CREATE TABLE blobs (
+    digest BLOB PRIMARY KEY,
+    size INTEGER NOT NULL,
+    object_key TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    corrupt_at INTEGER
+) STRICT, WITHOUT ROWID;
+
+-- A repository's right to a blob. By digest, so that "who has this blob?" asks one partition.
+CREATE TABLE blob_links (
+    digest BLOB NOT NULL REFERENCES blobs (digest),
+    namespace_id INTEGER NOT NULL,
+    repository_id INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    PRIMARY KEY (digest, namespace_id, repository_id),
+    FOREIGN KEY (namespace_id, repository_id) REFERENCES repositories (namespace_id, id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX blob_links_by_repository ON blob_links (namespace_id, repository_id, digest);
+
+CREATE TABLE manifests (
+    namespace_id INTEGER NOT NULL,
+    repository_id INTEGER NOT NULL,
+    digest BLOB NOT NULL,
+    media_type TEXT NOT NULL,
+    artifact_type TEXT,
+    config_media_type TEXT,
+    subject_digest BLOB,
+    payload BLOB NOT NULL,
+    content_size INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    pushed_at INTEGER NOT NULL,
+    last_pulled_at INTEGER,
+    deleted_at INTEGER,
+    PRIMARY KEY (namespace_id, repository_id, digest),
+    FOREIGN KEY (namespace_id, repository_id) REFERENCES repositories (namespace_id, id)
+) STRICT;
+CREATE INDEX manifests_by_subject ON manifests (namespace_id, repository_id, subject_digest, created_at)
+    WHERE subject_digest IS NOT NULL;
+
+-- kind: 1 config, 2 layer, 3 entry of an index that is a blob.
+CREATE TABLE manifest_blobs (
+    namespace_id INTEGER NOT NULL,
+    repository_id INTEGER NOT NULL,
+    manifest_digest BLOB NOT NULL,
+    blob_digest BLOB NOT NULL,
+    kind INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    media_type TEXT NOT NULL,
+    PRIMARY KEY (namespace_id, repository_id, manifest_digest, blob_digest, kind),
+    FOREIGN KEY (namespace_id, repository_id, manifest_digest)
+        REFERENCES manifests (namespace_id, repository_id, digest),
+    FOREIGN KEY (blob_digest, namespace_id, repository_id)
+        REFERENCES blob_links (digest, namespace_id, repository_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX manifest_blobs_by_blob ON manifest_blobs (namespace_id, repository_id, blob_digest);
+
+CREATE TABLE manifest_children (
+    namespace_id INTEGER NOT NULL,
+    repository_id INTEGER NOT NULL,
+    parent_digest BLOB NOT NULL,
+    child_digest BLOB NOT NULL,
+    PRIMARY KEY (namespace_id, repository_id, parent_digest, child_digest),
+    FOREIGN KEY (namespace_id, repository_id, parent_digest)
+        REFERENCES manifests (namespace_id, repository_id, digest),
+    FOREIGN KEY (namespace_id, repository_id, child_digest)
+        REFERENCES manifests (namespace_id, repository_id, digest)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX manifest_children_by_child ON manifest_children (namespace_id, repository_id, child_digest);
+
+-- What a sparse manifest names and the repository does not have (yet). kind as in manifest_blobs, 4 for a child.
+CREATE TABLE missing_references (
+    namespace_id INTEGER NOT NULL,
+    repository_id INTEGER NOT NULL,
+    digest BLOB NOT NULL,
+    manifest_digest BLOB NOT NULL,
+    kind INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    media_type TEXT NOT NULL,
+    PRIMARY KEY (namespace_id, repository_id, digest, manifest_digest, kind),
+    FOREIGN KEY (namespace_id, repository_id, manifest_digest)
+        REFERENCES manifests (namespace_id, repository_id, digest)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE tags (
+    namespace_id INTEGER NOT NULL,
+    repository_id INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    manifest_digest BLOB NOT NULL,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    last_pulled_at INTEGER,
+    PRIMARY KEY (namespace_id, repository_id, name),
+    FOREIGN KEY (namespace_id, repository_id, manifest_digest)
+        REFERENCES manifests (namespace_id, repository_id, digest)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX tags_by_manifest ON tags (namespace_id, repository_id, manifest_digest, name);
+
+-- Deleted tags, kept for the retention time so that they can be restored. They keep their manifest alive.
+CREATE TABLE deleted_tags (
+    namespace_id INTEGER NOT NULL,
+    repository_id INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    deleted_at INTEGER NOT NULL,
+    manifest_digest BLOB NOT NULL,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    last_pulled_at INTEGER,
+    deleted_by TEXT,
+    PRIMARY KEY (namespace_id, repository_id, name, deleted_at),
+    FOREIGN KEY (namespace_id, repository_id, manifest_digest)
+        REFERENCES manifests (namespace_id, repository_id, digest)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX deleted_tags_by_manifest ON deleted_tags (namespace_id, repository_id, manifest_digest);
+
+-- An upload names its final object key before the first byte is written.
+-- state: 0 open, 1 done, 2 aborted. claim: the one request that may write now, until claimed_until.
+CREATE TABLE upload_sessions (
+    id BLOB PRIMARY KEY,
+    repository TEXT NOT NULL,
+    object_key TEXT NOT NULL,
+    state INTEGER NOT NULL,
+    stored_bytes INTEGER NOT NULL,
+    hasher BLOB,
+    multipart_id TEXT,
+    parts TEXT NOT NULL,
+    tail_key TEXT,
+    claims INTEGER NOT NULL,
+    claim BLOB,
+    claimed_until INTEGER,
+    started_by TEXT,
+    digest BLOB,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX upload_sessions_by_expiry ON upload_sessions (expires_at);
+
+-- What may have become garbage. Written by the transaction that drops or creates a reference.
+-- kind: 1 manifest, 2 link of a blob to a repository, 3 blob (namespace and repository are 0).
+CREATE TABLE reviews (
+    kind INTEGER NOT NULL,
+    namespace_id INTEGER NOT NULL,
+    repository_id INTEGER NOT NULL,
+    digest BLOB NOT NULL,
+    due_at INTEGER NOT NULL,
+    attempts INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    PRIMARY KEY (kind, namespace_id, repository_id, digest)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX reviews_by_due ON reviews (due_at);
+
+-- Objects without a row, to be deleted from storage after not_before.
+CREATE TABLE tombstones (
+    object_key TEXT PRIMARY KEY,
+    digest BLOB,
+    multipart_id TEXT,
+    size INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    attempts INTEGER NOT NULL,
+    not_before INTEGER NOT NULL,
+    created_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX tombstones_by_time ON tombstones (not_before);
+
+-- "You need not upload this" was answered: the blob stays until expires_at. One row a digest, repository and period.
+CREATE TABLE blob_leases (
+    digest BLOB NOT NULL,
+    namespace_id INTEGER NOT NULL,
+    repository_id INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    PRIMARY KEY (digest, namespace_id, repository_id, expires_at)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX blob_leases_by_expiry ON blob_leases (expires_at);
+
+-- One holder for each background job.
+CREATE TABLE driver_leases (
+    name TEXT PRIMARY KEY,
+    holder TEXT NOT NULL,
+    token INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Events to deliver, written by the transaction that they tell of.
+CREATE TABLE outbox (
+    id INTEGER PRIMARY KEY,
+    endpoint TEXT NOT NULL,
+    event TEXT NOT NULL,
+    attempts INTEGER NOT NULL,
+    due_at INTEGER NOT NULL,
+    dead_at INTEGER,
+    created_at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX outbox_by_due ON outbox (endpoint, due_at) WHERE dead_at IS NULL;

@@ -1,0 +1,216 @@
+//! Blobs as local files.
+//!
+//! An upload's bytes go straight to the file that the finished blob will be: nobody looks at it before its row exists,
+//! so nothing is copied or renamed at the end. The writer holds the file's lock, which the kernel takes back when its
+//! process dies: a writer that was thought dead and wakes up still holds it, and nobody else writes meanwhile.
+
+use super::append::{Appended, End, Position, comparable, digester};
+use super::error::{AppendError, Error};
+use super::keys;
+use bytes::Bytes;
+use futures::{Stream, StreamExt};
+use object_store::local::LocalFileSystem;
+use object_store::path::Path as Key;
+use oci::Digester;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use tokio::task::spawn_blocking;
+
+/// Bytes gathered before they are hashed and written on a blocking thread.
+const BATCH: usize = 1024 * 1024;
+
+/// A folder of blobs.
+#[derive(Debug)]
+pub(super) struct Filesystem {
+    root: PathBuf,
+    objects: LocalFileSystem,
+}
+
+/// A file that is being written, and the hash of what it holds.
+struct Writer {
+    file: File,
+    digester: Digester,
+    size: u64,
+}
+
+impl Filesystem {
+    pub(super) async fn open(root: &Path) -> Result<Self, Error> {
+        let root = root.to_path_buf();
+        spawn_blocking(move || Self::open_blocking(root)).await.map_err(|_| Error::Worker)?
+    }
+
+    fn open_blocking(root: PathBuf) -> Result<Self, Error> {
+        let shown = root.display().to_string();
+        make_folders(&root).map_err(Error::file("make the folders of", &shown))?;
+        let root = root.canonicalize().map_err(Error::file("find", &shown))?;
+        let objects = LocalFileSystem::new_with_prefix(&root)
+            .map_err(|source| Error::of("open", &shown, source))?
+            .with_fsync(true);
+        let filesystem = Self { root, objects };
+        filesystem.try_writing()?;
+        Ok(filesystem)
+    }
+
+    pub(super) fn objects(&self) -> &LocalFileSystem {
+        &self.objects
+    }
+
+    pub(super) fn path(&self, key: &str) -> Result<Key, Error> {
+        Key::parse(key).map_err(|_| Error::Key { key: key.to_owned() })
+    }
+
+    pub(super) async fn probe(&self) -> Result<(), Error> {
+        let (root, shown) = (self.root.clone(), self.root.display().to_string());
+        let looked = spawn_blocking(move || std::fs::metadata(root.join(keys::shard(0)))).await;
+        looked.map_err(|_| Error::Worker)?.map(drop).map_err(Error::file("find", &shown))
+    }
+
+    /// Writes, syncs and removes a file, so that a folder we cannot use is found out at the start.
+    fn try_writing(&self) -> Result<(), Error> {
+        let path = self.root.join(format!(".probe-{}", std::process::id()));
+        let written = File::create(&path).and_then(|mut file| file.write_all(b"berth").and_then(|()| file.sync_all()));
+        let removed = written.and_then(|()| std::fs::remove_file(&path));
+        removed.map_err(Error::file("write to", &self.root.display().to_string()))
+    }
+
+    pub(super) async fn append<S, E>(&self, at: Position, body: S, end: End) -> Result<Appended, AppendError<E>>
+    where
+        S: Stream<Item = Result<Bytes, E>> + Send + Unpin,
+        E: Send,
+    {
+        let path = self.root.join(self.path(&at.object_key)?.as_ref());
+        let (key, position) = (at.object_key.clone(), at);
+        let opened = spawn_blocking(move || open_writer(&path, &position, end)).await.map_err(|_| Error::Worker)?;
+        let writer = opened.map_err(Error::file("open", &key))?.ok_or(AppendError::Busy)?;
+        let writer = write_all(writer, body, &key).await?;
+        let expected = comparable(&writer.digester, end);
+        let (stored_bytes, hasher) = (writer.size, writer.digester.save());
+        if let Some(expected) = expected {
+            let actual = writer.digester.clone().finish();
+            if actual != expected {
+                return Err(AppendError::DigestMismatch { expected, actual });
+            }
+        }
+        let parent = self.root.join(parent_of(&key));
+        let synced = spawn_blocking(move || sync(&writer.file, &parent)).await.map_err(|_| Error::Worker)?;
+        synced.map_err(Error::file("sync", &key))?;
+        Ok(Appended {
+            stored_bytes,
+            hasher,
+            multipart_id: None,
+            parts: Vec::new(),
+            tail_key: None,
+            object_key: key,
+        })
+    }
+}
+
+fn parent_of(key: &str) -> &str {
+    key.rsplit_once('/').map_or("", |(folder, _)| folder)
+}
+
+/// All folders exist, durably, before the first blob: an append needs to sync only the one it writes into.
+fn make_folders(root: &Path) -> io::Result<()> {
+    for number in 0..=u8::MAX {
+        std::fs::create_dir_all(root.join(keys::shard(number)))?;
+    }
+    sync_folder(&root.join("blobs"))?;
+    sync_folder(root)?;
+    root.parent().filter(|parent| !parent.as_os_str().is_empty()).map_or(Ok(()), sync_folder)
+}
+
+fn sync_folder(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+fn sync(file: &File, folder: &Path) -> io::Result<()> {
+    file.sync_data()?;
+    sync_folder(folder)
+}
+
+/// Opens the file at the upload's position. `None`: another writer holds it.
+fn open_writer(path: &Path, at: &Position, end: End) -> io::Result<Option<Writer>> {
+    let mut file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Ok(None),
+        Err(TryLockError::Error(source)) => return Err(source),
+    }
+    let length = file.metadata()?.len();
+    if length < at.stored_bytes {
+        let lost = format!("{} bytes were acknowledged, the file has {length}", at.stored_bytes);
+        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, lost));
+    }
+    // What a request wrote that never finished.
+    if length > at.stored_bytes {
+        file.set_len(at.stored_bytes)?;
+    }
+    let digester = match digester(at, end) {
+        Some(digester) => digester,
+        None => hash_again(&mut file)?,
+    };
+    file.seek(SeekFrom::Start(at.stored_bytes))?;
+    Ok(Some(Writer { file, digester, size: at.stored_bytes }))
+}
+
+fn hash_again(file: &mut File) -> io::Result<Digester> {
+    let mut digester = Digester::new(oci::Algorithm::Sha256);
+    let mut piece = vec![0; BATCH];
+    file.seek(SeekFrom::Start(0))?;
+    loop {
+        let read = io::Read::read(file, &mut piece)?;
+        if read == 0 {
+            return Ok(digester);
+        }
+        digester.update(&piece[..read]);
+    }
+}
+
+/// Writes and hashes one batch on a blocking thread while the next one arrives.
+async fn write_all<S, E>(writer: Writer, mut body: S, key: &str) -> Result<Writer, AppendError<E>>
+where
+    S: Stream<Item = Result<Bytes, E>> + Send + Unpin,
+{
+    let mut busy = None;
+    let mut idle = Some(writer);
+    let mut batch = Vec::new();
+    let mut gathered = 0;
+    loop {
+        let piece = body.next().await.transpose().map_err(AppendError::Body)?;
+        let over = piece.is_none();
+        if let Some(piece) = piece {
+            gathered += piece.len();
+            batch.push(piece);
+        }
+        if gathered >= BATCH || (over && gathered > 0) {
+            let writer = reclaim(&mut idle, &mut busy, key).await?;
+            let pieces = std::mem::take(&mut batch);
+            gathered = 0;
+            busy = Some(spawn_blocking(move || write_batch(writer, &pieces)));
+        }
+        if over {
+            return Ok(reclaim(&mut idle, &mut busy, key).await?);
+        }
+    }
+}
+
+type Busy = tokio::task::JoinHandle<io::Result<Writer>>;
+
+/// The writer, once the batch before has been written.
+async fn reclaim(idle: &mut Option<Writer>, busy: &mut Option<Busy>, key: &str) -> Result<Writer, Error> {
+    if let Some(writer) = idle.take() {
+        return Ok(writer);
+    }
+    let done = busy.take().ok_or(Error::Worker)?.await.map_err(|_| Error::Worker)?;
+    done.map_err(Error::file("write", key))
+}
+
+fn write_batch(mut writer: Writer, pieces: &[Bytes]) -> io::Result<Writer> {
+    for piece in pieces {
+        writer.digester.update(piece);
+        writer.file.write_all(piece)?;
+        writer.size += piece.len() as u64;
+    }
+    Ok(writer)
+}

@@ -1,0 +1,70 @@
+//! What can go wrong in a workflow, in the specification's words.
+
+use crate::blobs;
+use crate::metadata;
+use oci::{Digest, ManifestError};
+
+/// A request's body did not arrive as it should.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// The connection broke, or the client sent something that is no body.
+    #[error("the request body broke off")]
+    Broken(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Fewer or more bytes than announced.
+    #[error("the request announced {announced} bytes and sent {sent}")]
+    Length {
+        /// By `Content-Range`.
+        announced: u64,
+        /// Bytes that came; counting stops behind the first too many.
+        sent: u64,
+    },
+}
+
+/// A workflow failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No such repository.
+    #[error("repository is not known to this registry")]
+    NameUnknown,
+    /// The repository has no such blob.
+    #[error("blob {0} is not known to this repository")]
+    BlobUnknown(Digest),
+    /// The repository has no such manifest or tag.
+    #[error("manifest {0} is not known to this repository")]
+    ManifestUnknown(String),
+    /// The session was never opened, has ended, expired, or belongs to another repository.
+    #[error("upload session is not known: it has ended or expired, start a new one")]
+    UploadUnknown,
+    /// A chunk does not begin where the stored bytes end, or another request is writing.
+    #[error("the upload stands at byte {stored}; continue there")]
+    OffsetMismatch {
+        /// Bytes stored.
+        stored: u64,
+    },
+    /// The body did not arrive as announced; nothing of it is kept.
+    #[error(transparent)]
+    Body(#[from] BodyError),
+    /// The content is not what the client said.
+    #[error("content hashes to {actual}, not to {expected}")]
+    DigestMismatch {
+        /// What the client said.
+        expected: Digest,
+        /// What the bytes are.
+        actual: Digest,
+    },
+    /// The manifest is malformed.
+    #[error(transparent)]
+    ManifestInvalid(#[from] ManifestError),
+    /// The manifest names content that the repository does not have.
+    #[error("manifest names {} blob(s) or manifest(s) that this repository does not have", .0.len())]
+    ReferencesUnknown(Vec<Digest>),
+    /// The database failed.
+    #[error("the database failed")]
+    Database(#[from] metadata::Error),
+    /// The store failed.
+    #[error("the object store failed")]
+    Store(#[from] blobs::Error),
+    /// The right to write to a session was lost to another request.
+    #[error("the upload was taken over by another request")]
+    ClaimLost,
+}

@@ -1,0 +1,127 @@
+//! The workflows of the distribution specification: pull, push, content discovery.
+//!
+//! Invariants, in this order in every flow: bytes, then rows, then the answer. No call to the store while a transaction
+//! is open. A manifest PUT is one transaction. Existence is answered by the primary database.
+//!
+//! It must not know HTTP or SQL.
+
+mod claim;
+mod discovery;
+mod error;
+mod manifests;
+mod mount;
+mod pull;
+mod uploads;
+
+pub use discovery::{Listing, ReferrerEntry};
+pub use error::{BodyError, Error};
+pub use manifests::{ManifestPut, StoredAs};
+pub use mount::MountSource;
+pub use uploads::{Chunk, OpenUpload};
+
+use crate::blobs::BlobStore;
+use crate::clock::{Clock, micros_of};
+use crate::metadata::{self, Metadata, Micros};
+use std::time::Duration;
+use tokio_util::task::TaskTracker;
+
+/// Bounds and times of the workflows.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// How long an upload session lives after its last use.
+    pub upload_expiry: Duration,
+    /// How long a request may go without renewing its claim on a session.
+    pub claim: Duration,
+    /// How long another request waits for a claim to be given back.
+    pub claim_wait: Duration,
+    /// How long what may have become garbage is left alone.
+    pub review_grace: Duration,
+    /// How long an object outlives its row.
+    pub tombstone_delay: Duration,
+    /// How long a client may rely on "you need not upload this".
+    pub lease: Duration,
+    /// The most entries of one page, and of a listing that names no number.
+    pub page: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let day = Duration::from_secs(24 * 3600);
+        Self {
+            upload_expiry: day,
+            claim: Duration::from_secs(60),
+            claim_wait: Duration::from_secs(5),
+            review_grace: day,
+            tombstone_delay: day,
+            lease: Duration::from_secs(3600),
+            page: 10_000,
+        }
+    }
+}
+
+/// The workflows and what they work on. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Distribution {
+    metadata: Metadata,
+    blobs: BlobStore,
+    clock: Clock,
+    limits: Limits,
+    /// What must still be done for requests that were dropped; a stop waits for it.
+    afterwards: TaskTracker,
+}
+
+/// How often a transaction is tried again after it met a concurrent one.
+const ATTEMPTS: u32 = 5;
+
+impl Distribution {
+    /// Assembles the workflows.
+    pub fn new(metadata: Metadata, blobs: BlobStore, clock: Clock, limits: Limits) -> Self {
+        Self { metadata, blobs, clock, limits, afterwards: TaskTracker::new() }
+    }
+
+    /// Waits for what dropped requests have left to do.
+    pub async fn settle(&self) {
+        self.afterwards.close();
+        self.afterwards.wait().await;
+    }
+
+    fn now(&self) -> Micros {
+        self.clock.now()
+    }
+
+    fn after(&self, length: Duration) -> Micros {
+        self.now().saturating_add(micros_of(length))
+    }
+
+    /// The end of a lease that begins now, rounded up so that repeated promises are one row.
+    fn lease_end(&self) -> Micros {
+        let length = micros_of(self.limits.lease).max(1);
+        let period = (length / 4).max(1);
+        let end = self.now().saturating_add(length);
+        end.saturating_add(period - end.rem_euclid(period))
+    }
+}
+
+/// Runs a transaction again, from its start, when it met a concurrent change.
+async fn retried<T, F, Fut>(mut attempt: F) -> Result<T, Error>
+where
+    F: FnMut() -> Fut,
+    Fut: Future<Output = Result<T, Error>>,
+{
+    let mut attempts = 1;
+    loop {
+        match attempt().await {
+            Err(Error::Database(conflict)) if conflict.is_conflict() && attempts < ATTEMPTS => attempts += 1,
+            done => return done,
+        }
+    }
+}
+
+/// A review of what a push brought, due after the grace.
+fn due(distribution: &Distribution, reason: metadata::reviews::Reason) -> metadata::reviews::Due {
+    metadata::reviews::Due {
+        at: distribution.after(distribution.limits.review_grace),
+        reason,
+        now: distribution.now(),
+    }
+}

@@ -1,0 +1,50 @@
+//! Pulling: distribution-spec end-2 and end-3.
+
+use super::Distribution;
+use super::error::Error;
+use crate::blobs::BlobBody;
+use crate::metadata::blobs::{self, Blob};
+use crate::metadata::manifests::{self, StoredManifest};
+use crate::metadata::repositories;
+use oci::{Digest, Reference, RepositoryName};
+use std::ops::Range;
+
+impl Distribution {
+    /// The blob of a repository.
+    ///
+    /// # Errors
+    /// `NameUnknown`, `BlobUnknown`.
+    pub async fn blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<Blob, Error> {
+        let mut reader = self.metadata.read().await?;
+        if let Some(blob) = blobs::find_linked(&mut reader, repository, digest).await? {
+            return Ok(blob);
+        }
+        let known = repositories::find(&mut reader, repository).await?;
+        Err(if known.is_some() { Error::BlobUnknown(*digest) } else { Error::NameUnknown })
+    }
+
+    /// Some of a blob's bytes.
+    ///
+    /// # Errors
+    /// `Store` when the object is not there or the store fails.
+    pub async fn blob_bytes(&self, blob: &Blob, range: Range<u64>) -> Result<BlobBody, Error> {
+        Ok(self.blobs.read(&blob.object_key, range).await?)
+    }
+
+    /// The manifest that a tag or digest names.
+    ///
+    /// # Errors
+    /// `NameUnknown`, `ManifestUnknown`.
+    pub async fn manifest(&self, repository: &RepositoryName, reference: &Reference) -> Result<StoredManifest, Error> {
+        let mut reader = self.metadata.read().await?;
+        let found = match reference {
+            Reference::Tag(tag) => manifests::by_tag(&mut reader, repository, tag).await?,
+            Reference::Digest(digest) => manifests::by_digest(&mut reader, repository, digest).await?,
+        };
+        if let Some(manifest) = found {
+            return Ok(manifest);
+        }
+        let known = repositories::find(&mut reader, repository).await?;
+        Err(if known.is_some() { Error::ManifestUnknown(reference.to_string()) } else { Error::NameUnknown })
+    }
+}

@@ -1,0 +1,295 @@
+//! Pushing blobs: distribution-spec end-4 to end-6, end-13, end-14.
+
+use super::claim::Held;
+use super::error::{BodyError, Error};
+use super::{Distribution, due, retried};
+use crate::blobs::{AppendError, Appended, End, keys};
+use crate::metadata::blobs::{self as blob_rows, Blob};
+use crate::metadata::repositories;
+use crate::metadata::reviews::{self, Reason, Subject};
+use crate::metadata::tombstones::{self, Tombstone};
+use crate::metadata::uploads::{self, NewSession, Staged};
+use crate::metadata::{Tx, leases};
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use futures::{Stream, StreamExt, stream};
+use oci::{ContentRange, Digest, RepositoryName};
+use uuid::Uuid;
+
+/// An upload session that takes bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OpenUpload {
+    /// Names it in its URL.
+    pub id: Uuid,
+    /// Bytes stored.
+    pub stored: u64,
+}
+
+/// Bytes for an upload.
+#[derive(Debug)]
+pub struct Chunk<S> {
+    /// Where the client means them to go; absent: wherever the upload stands.
+    pub range: Option<ContentRange>,
+    /// The bytes.
+    pub body: S,
+}
+
+impl Distribution {
+    /// Opens an upload session. Its row, and with it the object's final key, is durable on return.
+    ///
+    /// # Errors
+    /// `Database`.
+    pub async fn start_upload(&self, repository: &RepositoryName) -> Result<OpenUpload, Error> {
+        let id = Uuid::new_v4();
+        let object_key = keys::of_upload(Uuid::new_v4());
+        let (now, expires_at) = (self.now(), self.after(self.limits.upload_expiry));
+        let mut tx = self.metadata.begin().await?;
+        uploads::begin(&mut tx, NewSession { id, repository, object_key: &object_key, now, expires_at }).await?;
+        tx.commit().await?;
+        Ok(OpenUpload { id, stored: 0 })
+    }
+
+    /// How far an upload has come.
+    ///
+    /// # Errors
+    /// `UploadUnknown`.
+    pub async fn upload_status(&self, repository: &RepositoryName, id: Uuid) -> Result<OpenUpload, Error> {
+        let mut reader = self.metadata.read().await?;
+        let session = uploads::find(&mut reader, id, repository, self.now()).await?.ok_or(Error::UploadUnknown)?;
+        Ok(OpenUpload { id, stored: session.staged.stored_bytes })
+    }
+
+    /// Appends a chunk; all or nothing.
+    ///
+    /// After a lost answer the same call with the same range is `OffsetMismatch` with the true offset.
+    ///
+    /// # Errors
+    /// `UploadUnknown`, `OffsetMismatch`, `Body`, `Store`, `Database`; the session stays usable after each.
+    pub async fn append<S>(&self, repository: &RepositoryName, id: Uuid, chunk: Chunk<S>) -> Result<OpenUpload, Error>
+    where
+        S: Stream<Item = Result<Bytes, BodyError>> + Send + Unpin,
+    {
+        let held = self.claim(repository, id).await?;
+        let held = at_the_right_place(held, chunk.range).await?;
+        let body = measured(chunk.body, chunk.range);
+        let (held, appended) = self.receive(held, body, End::Open).await?;
+        let stored = appended.stored_bytes;
+        self.record(held, &appended).await?;
+        Ok(OpenUpload { id, stored })
+    }
+
+    /// Appends the last bytes, if any, and makes the upload a blob of the repository. On return the blob is durable.
+    ///
+    /// Repeating the call after a lost answer succeeds.
+    ///
+    /// # Errors
+    /// As [`Distribution::append`]; `DigestMismatch` ends the session, every other error leaves it usable.
+    pub async fn finish_upload<S>(
+        &self,
+        repository: &RepositoryName,
+        id: Uuid,
+        digest: Digest,
+        chunk: Chunk<S>,
+    ) -> Result<(), Error>
+    where
+        S: Stream<Item = Result<Bytes, BodyError>> + Send + Unpin,
+    {
+        let held = match self.claim(repository, id).await {
+            Err(Error::UploadUnknown) => return self.finished_before(repository, id, digest).await,
+            claimed => claimed?,
+        };
+        let held = at_the_right_place(held, chunk.range).await?;
+        let body = measured(chunk.body, chunk.range);
+        let (held, appended) = self.receive(held, body, End::Last(digest)).await?;
+        let (held, appended) = self.verify(held, appended, digest).await?;
+        let committed = retried(|| self.commit(&held, &appended, repository, digest)).await;
+        if committed.is_ok() {
+            held.settle();
+        }
+        committed
+    }
+
+    /// Gives an upload up.
+    ///
+    /// # Errors
+    /// `UploadUnknown`.
+    pub async fn cancel_upload(&self, repository: &RepositoryName, id: Uuid) -> Result<(), Error> {
+        let held = self.claim(repository, id).await?;
+        self.abort(held, "upload_cancelled").await
+    }
+
+    async fn finished_before(&self, repository: &RepositoryName, id: Uuid, digest: Digest) -> Result<(), Error> {
+        let mut reader = self.metadata.read().await?;
+        let done = uploads::finished(&mut reader, id, repository).await?;
+        if done == Some(digest) { Ok(()) } else { Err(Error::UploadUnknown) }
+    }
+
+    /// Lets the store take the body; the claim is given back when that fails.
+    async fn receive<S>(&self, held: Held, body: S, end: End) -> Result<(Held, Appended), Error>
+    where
+        S: Stream<Item = Result<Bytes, BodyError>> + Send + Unpin,
+    {
+        let appended = held.renewing(self.blobs.append(held.position(), body, end, &held)).await?;
+        let refused = match appended {
+            Ok(appended) => return Ok((held, appended)),
+            Err(refused) => refused,
+        };
+        let stored = held.session.staged.stored_bytes;
+        let error = match refused {
+            AppendError::DigestMismatch { expected, actual } => {
+                self.abort(held, "digest_mismatch").await?;
+                return Err(Error::DigestMismatch { expected, actual });
+            }
+            AppendError::Body(body) => Error::Body(body),
+            AppendError::Busy => Error::OffsetMismatch { stored },
+            AppendError::Announce(_) => Error::ClaimLost,
+            AppendError::Store(store) => Error::Store(store),
+        };
+        held.release().await?;
+        Err(error)
+    }
+
+    /// The running hash may be of another algorithm than the digest: then the stored object is read once more.
+    async fn verify(&self, held: Held, appended: Appended, digest: Digest) -> Result<(Held, Appended), Error> {
+        let hashed = oci::Digester::restore(&appended.hasher).ok();
+        if hashed.is_some_and(|running| running.algorithm() == digest.algorithm()) {
+            return Ok((held, appended));
+        }
+        let reading = self.blobs.hash(&appended.object_key, appended.stored_bytes, digest.algorithm());
+        let actual = held.renewing(reading).await??;
+        if actual == digest {
+            return Ok((held, appended));
+        }
+        self.abort(held, "digest_mismatch").await?;
+        Err(Error::DigestMismatch { expected: digest, actual })
+    }
+
+    /// Records an append and gives the claim back. The tail that it replaced is garbage.
+    async fn record(&self, held: Held, appended: &Appended) -> Result<(), Error> {
+        let staged = Staged {
+            stored_bytes: appended.stored_bytes,
+            hasher: Some(appended.hasher.clone()),
+            multipart_id: appended.multipart_id.clone(),
+            parts: appended.parts.clone(),
+            tail_key: appended.tail_key.clone(),
+        };
+        let mut tx = self.metadata.begin().await?;
+        if !uploads::stored(&mut tx, held.claim, &staged, self.after(self.limits.upload_expiry)).await? {
+            return Err(Error::ClaimLost);
+        }
+        if let Some(old) = held.session.staged.tail_key.as_deref().filter(|old| Some(*old) != staged.tail_key.as_deref()) {
+            self.bury(&mut tx, old, None, "superseded_tail").await?;
+        }
+        tx.commit().await?;
+        held.settle();
+        Ok(())
+    }
+
+    /// The one transaction that makes an upload a blob.
+    async fn commit(
+        &self,
+        held: &Held,
+        appended: &Appended,
+        repository: &RepositoryName,
+        digest: Digest,
+    ) -> Result<(), Error> {
+        let ours = Blob { digest, size: appended.stored_bytes, object_key: appended.object_key.clone() };
+        let now = self.now();
+        let mut tx = self.metadata.begin().await?;
+        if !uploads::finish(&mut tx, held.claim, &digest).await? {
+            return Err(Error::ClaimLost);
+        }
+        let key = repositories::ensure(&mut tx, repository, now).await?;
+        let kept = if blob_rows::add(&mut tx, &ours, now).await? {
+            Some(ours.object_key.as_str())
+        } else {
+            // Somebody else's upload of the same bytes was first; it may be gone before we lock it: then we try again.
+            blob_rows::keep(&mut tx, &digest).await?.ok_or(Error::ClaimLost)?;
+            None
+        };
+        self.bury_leftovers(&mut tx, held, kept).await?;
+        blob_rows::link(&mut tx, key, &digest, now).await?;
+        leases::promise(&mut tx, key, &digest, self.lease_end()).await?;
+        reviews::add(&mut tx, Subject::BlobLink, key, &[digest], due(self, Reason::BlobUpload)).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// Ends a session whose bytes are of no use.
+    async fn abort(&self, held: Held, reason: &'static str) -> Result<(), Error> {
+        let mut tx = self.metadata.begin().await?;
+        if !uploads::abort(&mut tx, held.claim).await? {
+            return Err(Error::ClaimLost);
+        }
+        for key in self.written_keys(&held, None) {
+            self.bury(&mut tx, &key, held.session.staged.multipart_id.as_deref(), reason).await?;
+        }
+        tx.commit().await?;
+        held.settle();
+        Ok(())
+    }
+
+    /// The keys that this session may have written to, apart from the one that became the blob.
+    fn written_keys(&self, held: &Held, kept: Option<&str>) -> Vec<String> {
+        // Local files are appended to in place.
+        let beside = if self.blobs.writes_beside() { held.session.claims } else { 0 };
+        keys::leftovers(&held.session.object_key, beside, kept)
+    }
+
+    async fn bury_leftovers(&self, tx: &mut Tx, held: &Held, kept: Option<&str>) -> Result<(), Error> {
+        // Nothing but the blob was written where the first claim was also the last, or the file is one.
+        if kept == Some(held.session.object_key.as_str()) && (held.session.claims == 1 || !self.blobs.writes_beside()) {
+            return Ok(());
+        }
+        for key in self.written_keys(held, kept) {
+            self.bury(tx, &key, held.session.staged.multipart_id.as_deref(), "duplicate").await?;
+        }
+        Ok(())
+    }
+
+    async fn bury(
+        &self,
+        tx: &mut Tx,
+        object_key: &str,
+        multipart_id: Option<&str>,
+        reason: &'static str,
+    ) -> Result<(), Error> {
+        let dead = Tombstone { object_key, digest: None, multipart_id, size: 0, reason };
+        Ok(tombstones::add(tx, dead, self.after(self.limits.tombstone_delay), self.now()).await?)
+    }
+}
+
+/// Refuses a chunk that does not begin where the stored bytes end.
+async fn at_the_right_place(held: Held, range: Option<ContentRange>) -> Result<Held, Error> {
+    let stored = held.session.staged.stored_bytes;
+    if range.is_none_or(|range| range.start == stored) {
+        return Ok(held);
+    }
+    held.release().await?;
+    Err(Error::OffsetMismatch { stored })
+}
+
+/// Fails when the body is shorter or longer than its range.
+fn measured<'s, S>(body: S, range: Option<ContentRange>) -> BoxStream<'s, Result<Bytes, BodyError>>
+where
+    S: Stream<Item = Result<Bytes, BodyError>> + Send + Unpin + 's,
+{
+    let announced = range.map(|range| range.end - range.start + 1);
+    stream::unfold((body, 0_u64, false), move |(mut body, sent, over)| async move {
+        if over {
+            return None;
+        }
+        let Some(announced) = announced else { return Some((body.next().await?, (body, 0, false))) };
+        match body.next().await {
+            Some(Ok(piece)) => {
+                let sent = sent + piece.len() as u64;
+                let fits = sent <= announced;
+                let item = if fits { Ok(piece) } else { Err(BodyError::Length { announced, sent }) };
+                Some((item, (body, sent, !fits)))
+            }
+            Some(Err(broken)) => Some((Err(broken), (body, sent, true))),
+            None if sent < announced => Some((Err(BodyError::Length { announced, sent }), (body, sent, true))),
+            None => None,
+        }
+    })
+    .boxed()
+}

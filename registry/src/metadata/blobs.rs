@@ -1,0 +1,149 @@
+//! Blobs, and which repository may use them.
+
+use super::error::Error;
+use super::repositories::RepositoryKey;
+use super::session::{Reader, Tx};
+use super::statement::{Row, Statement, Value, statements, stored_size};
+use super::Micros;
+use oci::{Digest, RepositoryName};
+
+/// Where the bytes of a digest are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Blob {
+    /// What the bytes hash to.
+    pub digest: Digest,
+    /// In bytes.
+    pub size: u64,
+    /// The object's key in the store.
+    pub object_key: String,
+}
+
+statements! {
+    FIND_LINKED = Statement::both(
+        "blobs.find_linked",
+        "SELECT b.digest, b.size, b.object_key
+         FROM repositories r
+         JOIN blob_links l ON l.namespace_id = r.namespace_id AND l.repository_id = r.id
+         JOIN blobs b ON b.digest = l.digest
+         WHERE r.path = $1 AND r.deleted_at IS NULL AND l.digest = $2 AND b.digest = $2",
+    );
+    FIND_MOUNTABLE = Statement::both(
+        "blobs.find_mountable",
+        "SELECT b.digest, b.size, b.object_key
+         FROM blobs b
+         WHERE b.digest = $1 AND EXISTS (SELECT 1 FROM blob_links l WHERE l.digest = $1)",
+    );
+    ADD = Statement::both(
+        "blobs.add",
+        "INSERT INTO blobs (digest, size, object_key, created_at)
+         VALUES ($1, $2, $3, $4)
+         ON CONFLICT (digest) DO NOTHING",
+    );
+    // The key-share lock holds the row against a collector until this transaction has referenced it.
+    KEEP = Statement::each(
+        "blobs.keep",
+        "SELECT digest, size, object_key FROM blobs WHERE digest = $1",
+        "SELECT digest, size, object_key FROM blobs WHERE digest = $1 FOR KEY SHARE",
+    );
+    LINK = Statement::both(
+        "blob_links.add",
+        "INSERT INTO blob_links (digest, namespace_id, repository_id, created_at)
+         VALUES ($1, $2, $3, $4)
+         ON CONFLICT (digest, namespace_id, repository_id) DO NOTHING",
+    );
+    LINKED_AMONG = Statement::each(
+        "blob_links.among",
+        "SELECT digest FROM blob_links
+         WHERE namespace_id = $1 AND repository_id = $2
+         AND digest IN (SELECT unhex(value) FROM json_each($3))",
+        "SELECT digest FROM blob_links
+         WHERE namespace_id = $1 AND repository_id = $2 AND digest = ANY($3)",
+    );
+    UNLINK = Statement::both(
+        "blob_links.remove",
+        "DELETE FROM blob_links
+         WHERE digest = $1 AND namespace_id = $2 AND repository_id = $3
+         AND NOT EXISTS (
+             SELECT 1 FROM manifest_blobs m
+             WHERE m.namespace_id = $2 AND m.repository_id = $3 AND m.blob_digest = $1
+         )",
+    );
+}
+
+fn blob(row: &Row<'_>) -> Result<Blob, sqlx::Error> {
+    Ok(Blob { digest: row.digest(0)?, size: row.size(1)?, object_key: row.text(2)? })
+}
+
+/// The blob, if the repository exists and may use it.
+///
+/// # Errors
+/// As any statement.
+pub async fn find_linked(reader: &mut Reader, name: &RepositoryName, digest: &Digest) -> Result<Option<Blob>, Error> {
+    reader.one(&FIND_LINKED, &[Value::Text(name.as_str()), Value::Bytes(&digest.to_bytes())], blob).await
+}
+
+/// The blob, if any repository may use it.
+///
+/// # Errors
+/// As any statement.
+pub async fn find_mountable(reader: &mut Reader, digest: &Digest) -> Result<Option<Blob>, Error> {
+    reader.one(&FIND_MOUNTABLE, &[Value::Bytes(&digest.to_bytes())], blob).await
+}
+
+/// Adds the row of a blob whose bytes are already durable. `Ok(false)`: the digest has a row already.
+///
+/// # Errors
+/// As any statement.
+pub async fn add(tx: &mut Tx, blob: &Blob, now: Micros) -> Result<bool, Error> {
+    let digest = blob.digest.to_bytes();
+    let values = [
+        Value::Bytes(&digest),
+        Value::Int(stored_size(blob.size)),
+        Value::Text(&blob.object_key),
+        Value::Int(now),
+    ];
+    Ok(tx.execute(&ADD, &values).await? == 1)
+}
+
+/// The blob, held against deletion until the end of the transaction.
+///
+/// # Errors
+/// As any statement.
+pub async fn keep(tx: &mut Tx, digest: &Digest) -> Result<Option<Blob>, Error> {
+    tx.one(&KEEP, &[Value::Bytes(&digest.to_bytes())], blob).await
+}
+
+/// Gives a repository the right to a blob. `Ok(false)`: it had it.
+///
+/// # Errors
+/// `Conflict` when the blob is gone.
+pub async fn link(tx: &mut Tx, key: RepositoryKey, digest: &Digest, now: Micros) -> Result<bool, Error> {
+    let digest = digest.to_bytes();
+    let values =
+        [Value::Bytes(&digest), Value::Int(key.namespace), Value::Int(key.repository), Value::Int(now)];
+    Ok(tx.execute(&LINK, &values).await? == 1)
+}
+
+/// Which of the digests the repository may use.
+///
+/// # Errors
+/// As any statement.
+pub async fn linked_among(
+    reader: &mut Reader,
+    key: RepositoryKey,
+    digests: &[Digest],
+) -> Result<Vec<Digest>, Error> {
+    let digests: Vec<Vec<u8>> = digests.iter().map(Digest::to_bytes).collect();
+    let values = [Value::Int(key.namespace), Value::Int(key.repository), Value::BytesArray(&digests)];
+    reader.all(&LINKED_AMONG, &values, |row| row.digest(0)).await
+}
+
+/// Takes a blob from a repository. `Ok(false)`: it was not there, or a manifest of the repository needs it.
+///
+/// # Errors
+/// `Conflict` when a manifest that needs it came meanwhile.
+pub async fn unlink(tx: &mut Tx, key: RepositoryKey, digest: &Digest) -> Result<bool, Error> {
+    let digest = digest.to_bytes();
+    let values = [Value::Bytes(&digest), Value::Int(key.namespace), Value::Int(key.repository)];
+    Ok(tx.execute(&UNLINK, &values).await? == 1)
+}

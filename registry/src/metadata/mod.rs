@@ -1,0 +1,58 @@
+//! The rows: the only module with SQL.
+//!
+//! Guarantees: a [`Tx`] that committed is durable; existence is always answered by the primary database, never by a
+//! cache; one function is one statement, one file is one table. Both engines run the same text wherever SQL allows,
+//! and a test prepares every statement on both.
+//!
+//! It must not know HTTP, object storage or what a manifest means.
+//!
+//! Lock order inside a transaction: session, repository, manifest, blob; several of one kind in the order of their
+//! digests.
+
+pub mod blobs;
+mod connect;
+mod error;
+pub mod leases;
+pub mod manifests;
+pub mod migrations;
+pub mod referrers;
+pub mod repositories;
+pub mod reviews;
+mod session;
+mod statement;
+pub mod tags;
+pub mod tombstones;
+pub mod uploads;
+
+pub use connect::{ConnectError, Metadata, PostgresOptions, Target};
+pub use error::Error;
+pub use repositories::RepositoryKey;
+pub use session::{Reader, Tx};
+pub use statement::Engine;
+
+/// Microseconds since 1970: how the schema keeps time.
+pub type Micros = i64;
+
+/// Asks the database to prepare every statement that this program can run.
+///
+/// # Errors
+/// The first statement that does not fit the schema.
+pub async fn prepare_all(reader: &mut Reader) -> Result<usize, Error> {
+    let tables = [
+        blobs::ALL,
+        leases::ALL,
+        manifests::ALL,
+        referrers::ALL,
+        repositories::ALL,
+        reviews::ALL,
+        tags::ALL,
+        tombstones::ALL,
+        uploads::ALL,
+    ];
+    let mut prepared = 0;
+    for statement in tables.into_iter().flatten() {
+        reader.prepare(statement).await?;
+        prepared += 1;
+    }
+    Ok(prepared)
+}

@@ -1,0 +1,113 @@
+//! Namespaces and repositories.
+
+use super::error::Error;
+use super::session::{Reader, Tx};
+use super::statement::{Statement, Value, statements};
+use super::Micros;
+use oci::RepositoryName;
+
+/// A repository's identity in every other table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RepositoryKey {
+    /// The row of its first path component.
+    pub namespace: i64,
+    /// The row of the repository.
+    pub repository: i64,
+}
+
+statements! {
+    PING = Statement::both("repositories.ping", "SELECT CAST(1 AS bigint)");
+    FIND = Statement::both(
+        "repositories.find",
+        "SELECT namespace_id, id
+         FROM repositories
+         WHERE path = $1 AND deleted_at IS NULL",
+    );
+    ADD_NAMESPACE = Statement::both(
+        "namespaces.add",
+        "INSERT INTO namespaces (name, created_at)
+         VALUES ($1, $2)
+         ON CONFLICT (name) DO NOTHING",
+    );
+    FIND_NAMESPACE = Statement::both("namespaces.find", "SELECT id FROM namespaces WHERE name = $1");
+    ADD = Statement::both(
+        "repositories.add",
+        "INSERT INTO repositories (namespace_id, path, created_at, updated_at)
+         VALUES ($1, $2, $3, $3)
+         ON CONFLICT (path) DO UPDATE
+         SET deleted_at = NULL, updated_at = excluded.updated_at
+         RETURNING namespace_id, id",
+    );
+    PUBLISHED = Statement::both(
+        "repositories.published",
+        "UPDATE repositories
+         SET last_published_at = $3
+         WHERE namespace_id = $1 AND id = $2",
+    );
+    PAGE = Statement::both(
+        "repositories.page",
+        "SELECT path
+         FROM repositories
+         WHERE path > $1 AND deleted_at IS NULL
+         ORDER BY path
+         LIMIT $2",
+    );
+}
+
+/// A sign of life.
+pub(super) async fn ping(reader: &mut Reader) -> Result<(), Error> {
+    reader.one(&PING, &[], |row| row.int(0)).await.map(drop)
+}
+
+/// The repository at a path, unless it is unknown or deleted.
+///
+/// # Errors
+/// As any statement.
+pub async fn find(reader: &mut Reader, name: &RepositoryName) -> Result<Option<RepositoryKey>, Error> {
+    reader.one(&FIND, &[Value::Text(name.as_str())], |row| key(row.int(0)?, row.int(1)?)).await
+}
+
+/// The repository at a path, made when it did not exist, revived when it was deleted.
+///
+/// # Errors
+/// `Conflict` when another transaction made or removed it meanwhile.
+pub async fn ensure(tx: &mut Tx, name: &RepositoryName, now: Micros) -> Result<RepositoryKey, Error> {
+    if let Some(known) = find(tx, name).await? {
+        return Ok(known);
+    }
+    let namespace = ensure_namespace(tx, name.namespace(), now).await?;
+    let values = [Value::Int(namespace), Value::Text(name.as_str()), Value::Int(now)];
+    let added = tx.one(&ADD, &values, |row| key(row.int(0)?, row.int(1)?)).await?;
+    added.ok_or_else(|| Error::of(ADD.name, sqlx::Error::RowNotFound))
+}
+
+async fn ensure_namespace(tx: &mut Tx, name: &str, now: Micros) -> Result<i64, Error> {
+    if let Some(id) = tx.one(&FIND_NAMESPACE, &[Value::Text(name)], |row| row.int(0)).await? {
+        return Ok(id);
+    }
+    tx.execute(&ADD_NAMESPACE, &[Value::Text(name), Value::Int(now)]).await?;
+    let added = tx.one(&FIND_NAMESPACE, &[Value::Text(name)], |row| row.int(0)).await?;
+    added.ok_or_else(|| Error::of(FIND_NAMESPACE.name, sqlx::Error::RowNotFound))
+}
+
+/// Notes that a tag of the repository was set.
+///
+/// # Errors
+/// As any statement.
+pub async fn published(tx: &mut Tx, key: RepositoryKey, now: Micros) -> Result<(), Error> {
+    let values = [Value::Int(key.namespace), Value::Int(key.repository), Value::Int(now)];
+    tx.execute(&PUBLISHED, &values).await.map(drop)
+}
+
+/// At most `limit` repository paths after `last`, in byte order.
+///
+/// # Errors
+/// As any statement.
+pub async fn page(reader: &mut Reader, last: &str, limit: u32) -> Result<Vec<String>, Error> {
+    reader.all(&PAGE, &[Value::Text(last), Value::Int(limit.into())], |row| row.text(0)).await
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "decoders of rows return results")]
+fn key(namespace: i64, repository: i64) -> Result<RepositoryKey, sqlx::Error> {
+    Ok(RepositoryKey { namespace, repository })
+}

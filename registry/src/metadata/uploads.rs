@@ -1,0 +1,287 @@
+//! Upload sessions.
+//!
+//! A session's row is committed before its first byte is written and names every object key that its bytes may get.
+//! One request at a time holds the claim and may write; a claim that its holder did not renew in time can be taken
+//! over. The number of claims so far makes the name of every object that a claim writes unique, so a holder that wakes
+//! up late cannot damage what came after it; what is written under several claims, the store guards (a lock on the
+//! local file, part numbers and entity tags of a multipart upload).
+
+use super::error::Error;
+use super::session::{Reader, Tx};
+use super::statement::{Row, Statement, Value, statements, stored_size};
+use super::Micros;
+use oci::{Digest, RepositoryName};
+use uuid::Uuid;
+
+/// The parts of an upload that the store has kept so far.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Staged {
+    /// Bytes acknowledged.
+    pub stored_bytes: u64,
+    /// The half-done hash of those bytes.
+    pub hasher: Option<Vec<u8>>,
+    /// The store's name of a multipart upload to the object key.
+    pub multipart_id: Option<String>,
+    /// The store's names of the parts, in order.
+    pub parts: Vec<String>,
+    /// The object with the bytes after the last part.
+    pub tail_key: Option<String>,
+}
+
+/// An upload that has begun.
+#[derive(Debug, Clone)]
+pub struct Session {
+    /// Names the session in its URL.
+    pub id: Uuid,
+    /// The key that the finished object will have.
+    pub object_key: String,
+    /// What the store holds of it.
+    pub staged: Staged,
+    /// How often a request claimed it, this one included.
+    pub claims: u64,
+}
+
+/// A session to begin.
+#[derive(Debug, Clone, Copy)]
+pub struct NewSession<'a> {
+    /// Names the session.
+    pub id: Uuid,
+    /// Where the blob is to be linked.
+    pub repository: &'a RepositoryName,
+    /// The final key.
+    pub object_key: &'a str,
+    /// When it began.
+    pub now: Micros,
+    /// When it ends unless used.
+    pub expires_at: Micros,
+}
+
+/// One request's right to write to a session.
+#[derive(Debug, Clone, Copy)]
+pub struct Claim {
+    /// The session.
+    pub id: Uuid,
+    /// Proves the right.
+    pub token: Uuid,
+}
+
+const OPEN: i64 = 0;
+const DONE: i64 = 1;
+const ABORTED: i64 = 2;
+
+statements! {
+    BEGIN = Statement::both(
+        "upload_sessions.begin",
+        "INSERT INTO upload_sessions
+             (id, repository, object_key, state, stored_bytes, parts, claims, created_at, expires_at)
+         VALUES ($1, $2, $3, 0, 0, '[]', 0, $4, $5)",
+    );
+    FIND = Statement::both(
+        "upload_sessions.find",
+        "SELECT id, object_key, stored_bytes, hasher, multipart_id, parts, tail_key, claims
+         FROM upload_sessions
+         WHERE id = $1 AND repository = $2 AND state = 0 AND expires_at > $3",
+    );
+    FINISHED = Statement::both(
+        "upload_sessions.finished",
+        "SELECT digest FROM upload_sessions WHERE id = $1 AND repository = $2 AND state = 1",
+    );
+    CLAIM = Statement::both(
+        "upload_sessions.claim",
+        "UPDATE upload_sessions
+         SET claim = $4, claimed_until = $5, claims = claims + 1
+         WHERE id = $1 AND repository = $2 AND state = 0 AND expires_at > $3
+             AND (claim IS NULL OR claimed_until <= $3)
+         RETURNING id, object_key, stored_bytes, hasher, multipart_id, parts, tail_key, claims",
+    );
+    RENEW = Statement::both(
+        "upload_sessions.renew",
+        "UPDATE upload_sessions SET claimed_until = $3 WHERE id = $1 AND claim = $2",
+    );
+    RELEASE = Statement::both(
+        "upload_sessions.release",
+        "UPDATE upload_sessions SET claim = NULL, claimed_until = NULL WHERE id = $1 AND claim = $2",
+    );
+    RELEASE_ALL = Statement::both(
+        "upload_sessions.release_all",
+        "UPDATE upload_sessions SET claim = NULL, claimed_until = NULL WHERE claim IS NOT NULL",
+    );
+    MULTIPART = Statement::both(
+        "upload_sessions.multipart",
+        "UPDATE upload_sessions SET multipart_id = $3 WHERE id = $1 AND claim = $2 AND state = 0",
+    );
+    STORED = Statement::both(
+        "upload_sessions.stored",
+        "UPDATE upload_sessions
+         SET stored_bytes = $3, hasher = $4, parts = $5, tail_key = $6, expires_at = $7,
+             claim = NULL, claimed_until = NULL
+         WHERE id = $1 AND claim = $2 AND state = 0",
+    );
+    END = Statement::both(
+        "upload_sessions.end",
+        "UPDATE upload_sessions
+         SET state = $3, digest = $4, claim = NULL, claimed_until = NULL
+         WHERE id = $1 AND claim = $2 AND state = 0",
+    );
+}
+
+fn session(row: &Row<'_>) -> Result<Session, sqlx::Error> {
+    let parts = serde_json::from_str(&row.text(5)?).map_err(|source| decode(5, source))?;
+    Ok(Session {
+        id: Uuid::from_slice(&row.bytes(0)?).map_err(|source| decode(0, source))?,
+        object_key: row.text(1)?,
+        staged: Staged {
+            stored_bytes: row.size(2)?,
+            hasher: row.optional_bytes(3)?,
+            multipart_id: row.optional_text(4)?,
+            parts,
+            tail_key: row.optional_text(6)?,
+        },
+        claims: row.size(7)?,
+    })
+}
+
+fn decode(column: usize, source: impl std::error::Error + Send + Sync + 'static) -> sqlx::Error {
+    sqlx::Error::ColumnDecode { index: column.to_string(), source: Box::new(source) }
+}
+
+/// Begins a session.
+///
+/// # Errors
+/// As any statement.
+pub async fn begin(tx: &mut Tx, new: NewSession<'_>) -> Result<(), Error> {
+    let values = [
+        Value::Bytes(new.id.as_bytes()),
+        Value::Text(new.repository.as_str()),
+        Value::Text(new.object_key),
+        Value::Int(new.now),
+        Value::Int(new.expires_at),
+    ];
+    tx.execute(&BEGIN, &values).await.map(drop)
+}
+
+/// The open session, unless it is unknown, ended, expired or of another repository.
+///
+/// # Errors
+/// As any statement.
+pub async fn find(
+    reader: &mut Reader,
+    id: Uuid,
+    repository: &RepositoryName,
+    now: Micros,
+) -> Result<Option<Session>, Error> {
+    let values = [Value::Bytes(id.as_bytes()), Value::Text(repository.as_str()), Value::Int(now)];
+    reader.one(&FIND, &values, session).await
+}
+
+/// The digest that a finished session was committed with.
+///
+/// # Errors
+/// As any statement.
+pub async fn finished(reader: &mut Reader, id: Uuid, repository: &RepositoryName) -> Result<Option<Digest>, Error> {
+    let values = [Value::Bytes(id.as_bytes()), Value::Text(repository.as_str())];
+    Ok(reader.one(&FINISHED, &values, |row| row.optional_digest(0)).await?.flatten())
+}
+
+/// Takes the right to write. `None`: the session is not open, or another request has the right.
+///
+/// # Errors
+/// As any statement.
+pub async fn claim(
+    tx: &mut Tx,
+    claim: Claim,
+    repository: &RepositoryName,
+    now: Micros,
+    until: Micros,
+) -> Result<Option<Session>, Error> {
+    let values = [
+        Value::Bytes(claim.id.as_bytes()),
+        Value::Text(repository.as_str()),
+        Value::Int(now),
+        Value::Bytes(claim.token.as_bytes()),
+        Value::Int(until),
+    ];
+    tx.one(&CLAIM, &values, session).await
+}
+
+/// Keeps the right to write. `Ok(false)`: it is lost.
+///
+/// # Errors
+/// As any statement.
+pub async fn renew(tx: &mut Tx, claim: Claim, until: Micros) -> Result<bool, Error> {
+    let values = [Value::Bytes(claim.id.as_bytes()), Value::Bytes(claim.token.as_bytes()), Value::Int(until)];
+    Ok(tx.execute(&RENEW, &values).await? == 1)
+}
+
+/// Gives the right to write back; the session is as it was before the claim.
+///
+/// # Errors
+/// As any statement.
+pub async fn release(tx: &mut Tx, claim: Claim) -> Result<(), Error> {
+    let values = [Value::Bytes(claim.id.as_bytes()), Value::Bytes(claim.token.as_bytes())];
+    tx.execute(&RELEASE, &values).await.map(drop)
+}
+
+/// Gives back every claim: for the start of the only process that can have made them.
+///
+/// # Errors
+/// As any statement.
+pub async fn release_all(tx: &mut Tx) -> Result<u64, Error> {
+    tx.execute(&RELEASE_ALL, &[]).await
+}
+
+/// Names a multipart upload before a part of it is written. `Ok(false)`: the claim is lost.
+///
+/// # Errors
+/// As any statement.
+pub async fn multipart_begun(tx: &mut Tx, claim: Claim, multipart_id: &str) -> Result<bool, Error> {
+    let values =
+        [Value::Bytes(claim.id.as_bytes()), Value::Bytes(claim.token.as_bytes()), Value::Text(multipart_id)];
+    Ok(tx.execute(&MULTIPART, &values).await? == 1)
+}
+
+/// Records what an append has made durable, and gives the claim back. `Ok(false)`: the claim was lost.
+///
+/// # Errors
+/// As any statement.
+pub async fn stored(tx: &mut Tx, claim: Claim, staged: &Staged, expires_at: Micros) -> Result<bool, Error> {
+    let parts = serde_json::to_string(&staged.parts).unwrap_or_default();
+    let values = [
+        Value::Bytes(claim.id.as_bytes()),
+        Value::Bytes(claim.token.as_bytes()),
+        Value::Int(stored_size(staged.stored_bytes)),
+        Value::OptionalBytes(staged.hasher.as_deref()),
+        Value::Text(&parts),
+        Value::OptionalText(staged.tail_key.as_deref()),
+        Value::Int(expires_at),
+    ];
+    Ok(tx.execute(&STORED, &values).await? == 1)
+}
+
+/// Ends a claimed session with the blob it became. `Ok(false)`: the claim was lost.
+///
+/// # Errors
+/// As any statement.
+pub async fn finish(tx: &mut Tx, claim: Claim, digest: &Digest) -> Result<bool, Error> {
+    end(tx, claim, DONE, Some(digest)).await
+}
+
+/// Ends a claimed session without a blob. `Ok(false)`: the claim was lost.
+///
+/// # Errors
+/// As any statement.
+pub async fn abort(tx: &mut Tx, claim: Claim) -> Result<bool, Error> {
+    end(tx, claim, ABORTED, None).await
+}
+
+async fn end(tx: &mut Tx, claim: Claim, state: i64, digest: Option<&Digest>) -> Result<bool, Error> {
+    debug_assert_ne!(state, OPEN, "an end is not an opening");
+    let digest = digest.map(Digest::to_bytes);
+    let values = [
+        Value::Bytes(claim.id.as_bytes()),
+        Value::Bytes(claim.token.as_bytes()),
+        Value::Int(state),
+        Value::OptionalBytes(digest.as_deref()),
+    ];
+    Ok(tx.execute(&END, &values).await? == 1)
+}
