@@ -37,7 +37,10 @@ impl<T: Send + 'static> Background<T> {
     /// # Errors
     /// What the work failed with.
     pub fn join(self) -> Result<(T, Duration)> {
-        let ended = self.thread.join().map_err(|_| anyhow!("a background thread panicked"));
+        let ended = self
+            .thread
+            .join()
+            .map_err(|_payload| anyhow!("a background thread panicked"));
         let (value, took) = ended?;
         Ok((value?, took))
     }

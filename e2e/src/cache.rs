@@ -1,5 +1,7 @@
-//! The folder outside the tree that keeps what was installed or built: `$BERTH_CACHE`, or `berth` in the user's
-//! cache directory. Everything in it can be made again, so it may be deleted whenever no cluster is up.
+//! The folder outside the tree that keeps what was installed or built.
+//!
+//! It is `$BERTH_CACHE`, or `berth` in the user's cache directory. Everything in it can be made again, so it may be
+//! deleted whenever no cluster is up.
 
 use std::{
     env,
@@ -13,7 +15,7 @@ use anyhow::{Context, Result};
 use crate::wait;
 
 /// Longer than the longest build, so that a second run waits for the first one's result.
-const LOCK_WAIT: Duration = Duration::from_secs(45 * 60);
+const LOCK_WAIT: Duration = Duration::from_mins(45);
 
 /// The cache folder.
 #[derive(Debug, Clone)]
@@ -65,11 +67,15 @@ impl Cache {
     pub fn lock(&self, name: &str) -> Result<Lock> {
         let path = self.folder("locks")?.join(name);
         let file = File::create(&path).with_context(|| format!("open the lock {}", path.display()))?;
-        wait::until(&format!("another run lets go of {}", path.display()), LOCK_WAIT, || match file.try_lock() {
-            Ok(()) => Ok(Some(())),
-            Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(error)) => Err(error.into()),
-        })?;
+        wait::until(
+            &format!("another run lets go of {}", path.display()),
+            LOCK_WAIT,
+            || match file.try_lock() {
+                Ok(()) => Ok(Some(())),
+                Err(TryLockError::WouldBlock) => Ok(None),
+                Err(TryLockError::Error(error)) => Err(error.into()),
+            },
+        )?;
         Ok(Lock { _file: file })
     }
 
@@ -112,7 +118,9 @@ mod tests {
     #[test]
     fn an_entry_is_made_once() {
         let (_folder, cache) = scratch();
-        let path = cache.entry("tool-1", |path| Ok(fs::write(path.join("tool"), "made")?)).unwrap();
+        let path = cache
+            .entry("tool-1", |path| Ok(fs::write(path.join("tool"), "made")?))
+            .unwrap();
 
         let again = cache.entry("tool-1", |_| bail!("made twice")).unwrap();
 
@@ -131,7 +139,9 @@ mod tests {
 
         assert!(failed.is_err());
         assert!(!cache.path("tool-1").exists());
-        let made = cache.entry("tool-1", |path| Ok(fs::write(path.join("tool"), "")?)).unwrap();
+        let made = cache
+            .entry("tool-1", |path| Ok(fs::write(path.join("tool"), "")?))
+            .unwrap();
         assert!(!made.join("half").exists(), "what a failed run left is not kept");
     }
 
@@ -140,14 +150,13 @@ mod tests {
         let (_folder, cache) = scratch();
         let made = std::sync::atomic::AtomicUsize::new(0);
 
+        let build = |_: &Path| {
+            made.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            Ok(())
+        };
         std::thread::scope(|scope| {
             for _ in 0..4 {
-                scope.spawn(|| {
-                    cache.entry("tool-1", |_| {
-                        made.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-                        Ok(())
-                    })
-                });
+                scope.spawn(|| cache.entry("tool-1", build));
             }
         });
 

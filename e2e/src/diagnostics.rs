@@ -12,12 +12,47 @@ pub fn of_namespace(kubectl: &Kubectl, namespace: &str) -> String {
         // Writing to a string cannot fail.
         writeln!(text, "--- {title}\n{shown}").ok();
     };
-    show("pods", &["--namespace", namespace, "get", "pods,jobs,persistentvolumeclaims", "--output", "wide"]);
-    show("events", &["--namespace", namespace, "get", "events", "--sort-by", ".lastTimestamp"]);
-    show("registries", &["--namespace", namespace, "describe", "registries.berth.dev"]);
-    let logs = ["logs", "--all-containers", "--prefix", "--ignore-errors", "--tail", "30", "--selector"];
-    show("logs", &[&["--namespace", namespace], &logs[..], &["app.kubernetes.io/managed-by=berth-operator"]].concat());
+    show(
+        "pods",
+        &[
+            "--namespace",
+            namespace,
+            "get",
+            "pods,jobs,persistentvolumeclaims",
+            "--output",
+            "wide",
+        ],
+    );
+    show(
+        "events",
+        &["--namespace", namespace, "get", "events", "--sort-by", ".lastTimestamp"],
+    );
+    show(
+        "registries",
+        &["--namespace", namespace, "describe", "registries.berth.dev"],
+    );
+    let logs = [
+        "logs",
+        "--all-containers",
+        "--prefix",
+        "--ignore-errors",
+        "--tail",
+        "30",
+        "--selector",
+    ];
+    show(
+        "logs",
+        &[
+            &["--namespace", namespace],
+            &logs[..],
+            &["app.kubernetes.io/managed-by=berth-operator"],
+        ]
+        .concat(),
+    );
     let operator = ["app.kubernetes.io/name=berth-operator"];
-    show("operator", &[&["--namespace", crate::install::NAMESPACE], &logs[..], &operator].concat());
+    show(
+        "operator",
+        &[&["--namespace", crate::install::NAMESPACE], &logs[..], &operator].concat(),
+    );
     text
 }

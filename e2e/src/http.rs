@@ -2,8 +2,8 @@
 //! servers beside it; not for the open network.
 
 use std::{
-    fmt,
-    io::{Read, Write},
+    fmt::{self, Write as _},
+    io::{Read, Write as _},
     net::{SocketAddr, TcpStream, ToSocketAddrs},
     time::Duration,
 };
@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 
 const CONNECT: Duration = Duration::from_secs(5);
-const ANSWER: Duration = Duration::from_secs(60);
+const ANSWER: Duration = Duration::from_mins(1);
 
 /// A request that is being put together.
 #[derive(Debug)]
@@ -35,7 +35,12 @@ pub struct Response {
 impl<'a> Request<'a> {
     /// A request for an absolute `http://` address.
     pub fn new(method: &'a str, url: &'a str) -> Self {
-        Self { method, url, headers: Vec::new(), body: &[] }
+        Self {
+            method,
+            url,
+            headers: Vec::new(),
+            body: &[],
+        }
     }
 
     /// Adds a header.
@@ -61,13 +66,19 @@ impl<'a> Request<'a> {
     }
 
     fn exchange(&self) -> Result<Response> {
-        let rest = self.url.strip_prefix("http://").context("only http:// addresses are known")?;
+        let rest = self
+            .url
+            .strip_prefix("http://")
+            .context("only http:// addresses are known")?;
         let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
-        let mut head = format!("{} /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n", self.method);
+        let mut head = format!(
+            "{} /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n",
+            self.method
+        );
         for (name, value) in &self.headers {
-            head += &format!("{name}: {value}\r\n");
+            write!(head, "{name}: {value}\r\n")?;
         }
-        head += &format!("Content-Length: {}\r\n\r\n", self.body.len());
+        write!(head, "Content-Length: {}\r\n\r\n", self.body.len())?;
         let mut stream = TcpStream::connect_timeout(&resolve(host)?, CONNECT)?;
         stream.set_read_timeout(Some(ANSWER))?;
         stream.write_all(head.as_bytes())?;
@@ -79,32 +90,56 @@ impl<'a> Request<'a> {
 }
 
 fn resolve(host: &str) -> Result<SocketAddr> {
-    let with_port = if host.contains(':') { host.to_owned() } else { format!("{host}:80") };
-    with_port.to_socket_addrs()?.next().with_context(|| format!("no address for {host}"))
+    let with_port = if host.contains(':') {
+        host.to_owned()
+    } else {
+        format!("{host}:80")
+    };
+    with_port
+        .to_socket_addrs()?
+        .next()
+        .with_context(|| format!("no address for {host}"))
 }
 
 impl Response {
     fn parse(answer: &[u8], bodyless: bool) -> Result<Self> {
-        let end = answer.windows(4).position(|four| four == b"\r\n\r\n").context("the answer has no end of its head")?;
+        let end = answer
+            .windows(4)
+            .position(|four| four == b"\r\n\r\n")
+            .context("the answer has no end of its head")?;
         let head = std::str::from_utf8(&answer[..end])?;
         let mut lines = head.split("\r\n");
-        let status = lines.next().and_then(|line| line.split(' ').nth(1)).context("the answer has no status")?.parse()?;
+        let status = lines
+            .next()
+            .and_then(|line| line.split(' ').nth(1))
+            .context("the answer has no status")?
+            .parse()?;
         let headers: Vec<_> = lines
             .filter_map(|line| line.split_once(':'))
             .map(|(name, value)| (name.trim().to_ascii_lowercase(), value.trim().to_owned()))
             .collect();
-        let mut response = Self { status, headers, body: answer[end + 4..].to_vec() };
+        let mut response = Self {
+            status,
+            headers,
+            body: answer[end + 4..].to_vec(),
+        };
         if response.header("transfer-encoding") == Some("chunked") {
             response.body = unchunked(&response.body)?;
         } else if let Some(length) = response.header("content-length").filter(|_| !bodyless) {
-            ensure!(response.body.len() == length.parse::<usize>()?, "the body was cut short");
+            ensure!(
+                response.body.len() == length.parse::<usize>()?,
+                "the body was cut short"
+            );
         }
         Ok(response)
     }
 
     /// The value of a header, by its lower-case name.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// The body as text.
@@ -127,7 +162,10 @@ impl Response {
 fn unchunked(mut rest: &[u8]) -> Result<Vec<u8>> {
     let mut body = Vec::new();
     loop {
-        let end = rest.windows(2).position(|two| two == b"\r\n").context("a chunk has no size")?;
+        let end = rest
+            .windows(2)
+            .position(|two| two == b"\r\n")
+            .context("a chunk has no size")?;
         let size = std::str::from_utf8(&rest[..end])?.split(';').next().unwrap_or_default();
         let size = usize::from_str_radix(size.trim(), 16)?;
         if size == 0 {

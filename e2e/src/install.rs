@@ -9,7 +9,7 @@ use crate::{cluster::Target, shell, shell::Log};
 /// Where the operator runs.
 pub const NAMESPACE: &str = "berth-system";
 const RELEASE: &str = "berth";
-const LIMIT: Duration = Duration::from_secs(5 * 60);
+const LIMIT: Duration = Duration::from_mins(5);
 
 /// The images that a cluster runs Berth from.
 #[derive(Debug, Clone)]
@@ -24,7 +24,10 @@ impl Default for References {
     /// The names that `cargo demo` gives to the images that it builds.
     fn default() -> Self {
         let operator = format!("berth/berth-operator:{}", crate::VERSION);
-        Self { operator, registry_repository: "berth/berth-registry".to_owned() }
+        Self {
+            operator,
+            registry_repository: "berth/berth-registry".to_owned(),
+        }
     }
 }
 
@@ -37,12 +40,32 @@ pub fn operator(target: &Target, helm: &Path, references: &References, log: &Log
     // Helm installs definitions once and never changes them.
     let definitions = crate::tree().join("crds").display().to_string();
     let kubectl = target.kubectl();
-    log.note(&kubectl.run(&["apply", "--server-side", "--force-conflicts", "--filename", &definitions])?)?;
-    let (repository, tag) = references.operator.rsplit_once(':').context("the operator's image has no tag")?;
+    log.note(&kubectl.run(&[
+        "apply",
+        "--server-side",
+        "--force-conflicts",
+        "--filename",
+        &definitions,
+    ])?)?;
+    let (repository, tag) = references
+        .operator
+        .rsplit_once(':')
+        .context("the operator's image has no tag")?;
     let mut command = target.helm(helm);
-    command.args(["upgrade", "--install", RELEASE]).arg(chart).args(["--namespace", NAMESPACE, "--create-namespace"]);
-    command.args(["--set-string", &format!("image.repository={repository}"), "--set-string", &format!("image.tag={tag}")]);
-    command.args(["--set-string", &format!("registryImage={}", references.registry_repository)]);
+    command
+        .args(["upgrade", "--install", RELEASE])
+        .arg(chart)
+        .args(["--namespace", NAMESPACE, "--create-namespace"]);
+    command.args([
+        "--set-string",
+        &format!("image.repository={repository}"),
+        "--set-string",
+        &format!("image.tag={tag}"),
+    ]);
+    command.args([
+        "--set-string",
+        &format!("registryImage={}", references.registry_repository),
+    ]);
     shell::run(command.args(["--wait", "--timeout", "4m"]), log, LIMIT).context("install the chart")
 }
 
@@ -52,6 +75,13 @@ pub fn operator(target: &Target, helm: &Path, references: &References, log: &Log
 /// What the API server says.
 pub fn restart_pods(target: &Target, name: &str) -> Result<()> {
     let selector = format!("app.kubernetes.io/name={name}");
-    target.kubectl().run(&["delete", "pods", "--all-namespaces", "--selector", &selector, "--wait=false"])?;
+    target.kubectl().run(&[
+        "delete",
+        "pods",
+        "--all-namespaces",
+        "--selector",
+        &selector,
+        "--wait=false",
+    ])?;
     Ok(())
 }

@@ -31,7 +31,11 @@ pub fn live<T>(label: &str, log: &Log, work: impl FnOnce() -> T) -> (T, Duration
             while ended.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
                 let newest = log.tail(1);
                 let newest = newest.split('\r').next_back().unwrap_or_default().trim();
-                let text = format!("{} {label}  {}  {newest}", turn.next().unwrap_or(&' '), seconds(started.elapsed()));
+                let text = format!(
+                    "{} {label}  {}  {newest}",
+                    turn.next().unwrap_or(&' '),
+                    seconds(started.elapsed())
+                );
                 redraw(&text.chars().filter(|c| !c.is_control()).take(WIDTH).collect::<String>());
             }
             redraw("");

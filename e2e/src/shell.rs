@@ -102,6 +102,21 @@ pub fn read(command: &mut Command, limit: Duration) -> Result<String> {
     Ok(output.stdout.trim_end().to_owned())
 }
 
+/// As [`read`], with its standard error in `log`.
+///
+/// # Errors
+/// As [`run`].
+pub fn read_with_log(command: &mut Command, log: &Log, limit: Duration) -> Result<String> {
+    log.note(&format!("$ {}", shown(command)))?;
+    let mut stdout = tempfile::tempfile()?;
+    command.stdout(stdout.try_clone()?).stderr(log.handle()?);
+    let status = bounded(command, limit)?;
+    if !status.success() {
+        bail!("`{}` failed ({status})", short(command));
+    }
+    from_start(&mut stdout)
+}
+
 /// What a program that ended left.
 #[derive(Debug)]
 pub struct Outcome {
@@ -122,7 +137,11 @@ pub fn outcome(command: &mut Command, limit: Duration) -> Result<Outcome> {
     let (mut stdout, mut stderr) = (tempfile::tempfile()?, tempfile::tempfile()?);
     command.stdout(stdout.try_clone()?).stderr(stderr.try_clone()?);
     let status = bounded(command, limit)?;
-    Ok(Outcome { status, stdout: from_start(&mut stdout)?, stderr: from_start(&mut stderr)? })
+    Ok(Outcome {
+        status,
+        stdout: from_start(&mut stdout)?,
+        stderr: from_start(&mut stderr)?,
+    })
 }
 
 fn from_start(file: &mut File) -> Result<String> {
@@ -133,15 +152,16 @@ fn from_start(file: &mut File) -> Result<String> {
 }
 
 fn bounded(command: &mut Command, limit: Duration) -> Result<ExitStatus> {
-    let mut child = command.stdin(Stdio::null()).spawn().with_context(|| format!("start `{}`", shown(command)))?;
-    match ended_within(&mut child, limit)? {
-        Some(status) => Ok(status),
-        None => {
-            child.kill()?;
-            child.wait()?;
-            bail!("`{}` did not end within {} s", short(command), limit.as_secs())
-        }
+    let mut child = command
+        .stdin(Stdio::null())
+        .spawn()
+        .with_context(|| format!("start `{}`", shown(command)))?;
+    if let Some(status) = ended_within(&mut child, limit)? {
+        return Ok(status);
     }
+    child.kill()?;
+    child.wait()?;
+    bail!("`{}` did not end within {} s", short(command), limit.as_secs())
 }
 
 /// How `child` ended, or None when it still runs after `limit`.
@@ -183,7 +203,10 @@ pub fn stop(child: &mut Child, signal: &str, limit: Duration) -> Result<()> {
 /// When `kill` cannot be started.
 pub fn send(signal: &str, pid: u32) -> Result<()> {
     let mut kill = Command::new("kill");
-    kill.args(["-s", signal, &pid.to_string()]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    kill.args(["-s", signal, &pid.to_string()])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
     kill.status().context("start `kill`")?;
     Ok(())
 }
@@ -192,7 +215,10 @@ pub fn send(signal: &str, pid: u32) -> Result<()> {
 pub fn which(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let system = ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin", "/bin"].map(PathBuf::from);
-    std::env::split_paths(&path).chain(system).map(|folder| folder.join(program)).find(|path| path.is_file())
+    std::env::split_paths(&path)
+        .chain(system)
+        .map(|folder| folder.join(program))
+        .find(|path| path.is_file())
 }
 
 /// True when this program runs as root.
@@ -209,7 +235,10 @@ pub fn last_lines(text: &str, count: usize) -> String {
 
 fn shown(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
-    words.map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
+    words
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// The program and its first words: enough to know it by in a sentence.
@@ -232,7 +261,10 @@ mod tests {
         let error = read(Command::new("sh").args(["-c", "echo no such host >&2; exit 3"]), LONG).unwrap_err();
 
         let text = error.to_string();
-        assert!(text.contains("no such host") && text.contains("exit status: 3"), "{text}");
+        assert!(
+            text.contains("no such host") && text.contains("exit status: 3"),
+            "{text}"
+        );
     }
 
     #[test]
@@ -250,7 +282,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let log = Log::create(folder.path().join("step.log")).unwrap();
 
-        run(Command::new("sh").args(["-c", "echo one; echo two >&2; echo three"]), &log, LONG).unwrap();
+        run(
+            Command::new("sh").args(["-c", "echo one; echo two >&2; echo three"]),
+            &log,
+            LONG,
+        )
+        .unwrap();
 
         assert_eq!(log.tail(3), "one\ntwo\nthree");
     }

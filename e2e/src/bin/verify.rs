@@ -1,2 +1,7 @@
-//! The main job.
-fn main() {}
+//! Every test: `cargo verify --help`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    e2e::verify::main()
+}

@@ -23,25 +23,78 @@ pub(super) fn make(folder: &Path) -> Result<()> {
 }
 
 fn make_all(folder: &Path) -> Result<()> {
-    openssl(folder, &certificate("ca", "/CN=berth-cluster"), &["-addext", "keyUsage=critical,keyCertSign,cRLSign"])?;
+    openssl(
+        folder,
+        &certificate("ca", "/CN=berth-cluster"),
+        &["-addext", "keyUsage=critical,keyCertSign,cRLSign"],
+    )?;
     let names = format!("subjectAltName={NAMES}");
-    let by_ca = ["-CA", "ca.crt", "-CAkey", "ca.key", "-addext", "basicConstraints=critical,CA:FALSE", "-addext"];
-    openssl(folder, &certificate("server", "/CN=node"), &[&by_ca[..], &[&names]].concat())?;
+    let by_ca = [
+        "-CA",
+        "ca.crt",
+        "-CAkey",
+        "ca.key",
+        "-addext",
+        "basicConstraints=critical,CA:FALSE",
+        "-addext",
+    ];
+    openssl(
+        folder,
+        &certificate("server", "/CN=node"),
+        &[&by_ca[..], &[&names]].concat(),
+    )?;
     let usage = "extendedKeyUsage=clientAuth";
-    openssl(folder, &certificate("admin", "/O=system:masters/CN=admin"), &[&by_ca[..], &[usage]].concat())?;
-    let key = ["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", "accounts.key"];
+    openssl(
+        folder,
+        &certificate("admin", "/O=system:masters/CN=admin"),
+        &[&by_ca[..], &[usage]].concat(),
+    )?;
+    let key = [
+        "genpkey",
+        "-algorithm",
+        "EC",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-out",
+        "accounts.key",
+    ];
     openssl(folder, &key.map(str::to_owned), &[])?;
-    openssl(folder, &["pkey", "-in", "accounts.key", "-pubout", "-out", "accounts.pub"].map(str::to_owned), &[])
+    openssl(
+        folder,
+        &["pkey", "-in", "accounts.key", "-pubout", "-out", "accounts.pub"].map(str::to_owned),
+        &[],
+    )
 }
 
 fn certificate(name: &str, subject: &str) -> Vec<String> {
-    let fixed = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "3650"];
-    let own = ["-subj", subject, "-keyout", &format!("{name}.key"), "-out", &format!("{name}.crt")].map(str::to_owned);
+    let fixed = [
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+        "-days",
+        "3650",
+    ];
+    let own = [
+        "-subj",
+        subject,
+        "-keyout",
+        &format!("{name}.key"),
+        "-out",
+        &format!("{name}.crt"),
+    ]
+    .map(str::to_owned);
     fixed.map(str::to_owned).into_iter().chain(own).collect()
 }
 
 fn openssl(folder: &Path, arguments: &[String], more: &[&str]) -> Result<()> {
-    shell::read(Command::new("openssl").current_dir(folder).args(arguments).args(more), LIMIT)?;
+    shell::read(
+        Command::new("openssl").current_dir(folder).args(arguments).args(more),
+        LIMIT,
+    )?;
     Ok(())
 }
 

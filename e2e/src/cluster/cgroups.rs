@@ -33,7 +33,11 @@ pub(super) fn make(name: &str) -> Result<()> {
 /// # Errors
 /// When the hierarchies cannot be listed.
 pub(super) fn present(name: &str) -> Result<Vec<PathBuf>> {
-    Ok(hierarchies()?.into_iter().map(|hierarchy| hierarchy.join(name)).filter(|path| path.exists()).collect())
+    Ok(hierarchies()?
+        .into_iter()
+        .map(|hierarchy| hierarchy.join(name))
+        .filter(|path| path.exists())
+        .collect())
 }
 
 /// Removes `name` everywhere; the programs in it have ended or are about to.

@@ -48,9 +48,16 @@ impl ControlPlane {
         let (client, peer, port) = (free_port(LOOPBACK)?, free_port(LOOPBACK)?, free_port(LOOPBACK)?);
         let kubeconfig = certificates::kubeconfig(&pki, &format!("https://127.0.0.1:{port}"), "berth-control-plane");
         fs::write(folder.path().join("kubeconfig"), kubeconfig)?;
-        let mut started = Self { children: Vec::new(), folder };
-        started.children.push(spawn(etcd(&kubernetes, started.folder.path(), client, peer), log)?);
-        started.children.push(spawn(api_server(&kubernetes, &pki, client, port), log)?);
+        let mut started = Self {
+            children: Vec::new(),
+            folder,
+        };
+        started
+            .children
+            .push(spawn(etcd(&kubernetes, started.folder.path(), client, peer), log)?);
+        started
+            .children
+            .push(spawn(api_server(&kubernetes, &pki, client, port), log)?);
         started.wait_until_ready(&kubernetes)?;
         Ok(started)
     }
@@ -85,13 +92,19 @@ impl Drop for ControlPlane {
 }
 
 fn spawn(mut command: Command, log: &Log) -> Result<Child> {
-    command.current_dir("/").stdin(Stdio::null()).stdout(log.handle()?).stderr(log.handle()?);
+    command
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(log.handle()?)
+        .stderr(log.handle()?);
     command.spawn().context("start the control plane")
 }
 
 fn etcd(kubernetes: &Path, folder: &Path, client: u16, peer: u16) -> Command {
     let mut command = Command::new(kubernetes);
-    command.args(["etcd", "--unsafe-no-fsync", "--log-level", "warn", "--data-dir"]).arg(folder.join("etcd"));
+    command
+        .args(["etcd", "--unsafe-no-fsync", "--log-level", "warn", "--data-dir"])
+        .arg(folder.join("etcd"));
     for flag in ["--listen-client-urls", "--advertise-client-urls"] {
         command.args([flag, &format!("http://127.0.0.1:{client}")]);
     }
@@ -107,8 +120,18 @@ fn api_server(kubernetes: &Path, pki: &Path, etcd: u16, port: u16) -> Command {
     command.args(["kube-apiserver", "--etcd-servers", &format!("http://127.0.0.1:{etcd}")]);
     command.args(["--bind-address", "127.0.0.1", "--secure-port", &port.to_string()]);
     // It refuses to advertise a loopback address; nothing here uses the address.
-    command.args(["--advertise-address", super::HOST, "--service-cluster-ip-range", "10.96.0.0/16"]);
-    command.args(["--authorization-mode", "RBAC", "--service-account-issuer", "https://kubernetes.default.svc.cluster.local"]);
+    command.args([
+        "--advertise-address",
+        super::HOST,
+        "--service-cluster-ip-range",
+        "10.96.0.0/16",
+    ]);
+    command.args([
+        "--authorization-mode",
+        "RBAC",
+        "--service-account-issuer",
+        "https://kubernetes.default.svc.cluster.local",
+    ]);
     // Without its controller no namespace has the account that this admission asks for.
     command.args(["--disable-admission-plugins", "ServiceAccount"]);
     for (flag, file) in [

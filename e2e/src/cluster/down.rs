@@ -2,6 +2,7 @@
 //! system still hold.
 
 use std::{
+    collections::HashSet,
     fs, io,
     path::{Path, PathBuf},
     time::Duration,
@@ -12,6 +13,8 @@ use anyhow::{Context, Result};
 use super::{cgroups, control_group, state_folder};
 use crate::{cache::Cache, shell, wait};
 
+/// Lists the folders that clusters made outside their own, for all clusters of the cache.
+pub(super) const MADE_FOLDERS: &str = "clusters-made-folders";
 const END_LIMIT: Duration = Duration::from_secs(30);
 
 /// What tells a running cluster's programs from others that got their numbers later.
@@ -44,7 +47,11 @@ impl Identity {
         };
         let mut lines = text.lines();
         let mut next = || lines.next().context("the cluster's identity is cut short");
-        Ok(Some(Self { unshare: next()?.parse()?, init: next()?.parse()?, network: next()?.into() }))
+        Ok(Some(Self {
+            unshare: next()?.parse()?,
+            init: next()?.parse()?,
+            network: next()?.into(),
+        }))
     }
 
     pub(super) fn is_alive(&self) -> bool {
@@ -56,7 +63,12 @@ impl Identity {
         let mut members = Vec::new();
         for entry in fs::read_dir("/proc")? {
             let name = entry?.file_name();
-            let Some(number) = name.to_str().filter(|name| name.bytes().all(|byte| byte.is_ascii_digit())) else { continue };
+            let Some(number) = name
+                .to_str()
+                .filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()))
+            else {
+                continue;
+            };
             if network_of(number).as_ref() == Some(&self.network) {
                 members.push(number.parse()?);
             }
@@ -89,7 +101,7 @@ pub(super) fn clear(cache: &Cache, name: &str) -> Result<bool> {
     if !state.exists() {
         return Ok(false);
     }
-    remove_made_folders(&state);
+    remove_made_folders(cache)?;
     fs::remove_dir_all(&state).with_context(|| format!("remove {}", state.display()))?;
     Ok(true)
 }
@@ -109,15 +121,41 @@ fn end(identity: &Identity) -> Result<()> {
     })
 }
 
-/// Folders that the machine did not have before, if nothing was put there since.
-fn remove_made_folders(state: &Path) {
-    let made = fs::read_to_string(state.join("made-folders")).unwrap_or_default();
-    for folder in made.lines() {
+/// Folders that the machine did not have before, once no cluster mounts anything there. (Removing a folder that is
+/// a mount point in another namespace would take the mount away from it.)
+fn remove_made_folders(cache: &Cache) -> Result<()> {
+    let record = cache.path(MADE_FOLDERS);
+    let Ok(made) = fs::read_to_string(&record) else {
+        return Ok(());
+    };
+    let used = mount_points()?;
+    let (kept, unused): (Vec<&str>, Vec<&str>) = made.lines().partition(|folder| used.contains(*folder));
+    for folder in unused {
+        // One that holds something by now is not ours any more.
         fs::remove_dir(folder).ok();
     }
+    if kept.is_empty() {
+        return Ok(fs::remove_file(&record)?);
+    }
+    Ok(fs::write(&record, format!("{}\n", kept.join("\n")))?)
 }
 
-/// What of the cluster `name` is still on the machine, in words; `before` is its first program, if it was up.
+/// Every mount point of every namespace on the machine.
+fn mount_points() -> Result<HashSet<String>> {
+    let mut points = HashSet::new();
+    for entry in fs::read_dir("/proc")? {
+        let mounts = fs::read_to_string(entry?.path().join("mountinfo")).unwrap_or_default();
+        points.extend(
+            mounts
+                .lines()
+                .filter_map(|line| line.split(' ').nth(4))
+                .map(str::to_owned),
+        );
+    }
+    Ok(points)
+}
+
+/// What of the cluster `name` is still on the machine, in words.
 ///
 /// # Errors
 /// When the machine cannot be looked at.
@@ -125,12 +163,26 @@ pub fn leftovers(cache: &Cache, name: &str) -> Result<Vec<String>> {
     let state = state_folder(cache, name);
     let mut found = Vec::new();
     if let Some(identity) = Identity::read(&state)? {
-        found.extend(identity.members()?.into_iter().map(|member| format!("program {member}")));
+        found.extend(
+            identity
+                .members()?
+                .into_iter()
+                .map(|member| format!("program {member}")),
+        );
     }
-    found.extend(cgroups::present(&control_group(name))?.iter().map(|path| format!("control group {}", path.display())));
+    found.extend(
+        cgroups::present(&control_group(name))?
+            .iter()
+            .map(|path| format!("control group {}", path.display())),
+    );
     let mounts = fs::read_to_string("/proc/self/mountinfo")?;
     let place = state.display().to_string();
-    found.extend(mounts.lines().filter(|line| line.contains(&place)).map(|line| format!("mount {line}")));
+    found.extend(
+        mounts
+            .lines()
+            .filter(|line| line.contains(&place))
+            .map(|line| format!("mount {line}")),
+    );
     if state.exists() {
         found.push(format!("folder {}", state.display()));
     }

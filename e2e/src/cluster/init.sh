@@ -1,5 +1,6 @@
 # Process 1 of the cluster's own namespaces (mount, network, pid). When it ends, the kernel ends everything in them.
-# The environment names: STATE (a folder), KUBERNETES (the binary), HOST (this node's address).
+# The environment names: STATE (a folder), KUBERNETES (the binary), HOST (this node's address),
+# MADE_FOLDERS (a file that lists what was made outside STATE).
 set -eu
 
 log() { echo "$(date +%T.%N | cut -c1-12) $*"; }
@@ -19,7 +20,7 @@ mount --make-rshared /
 for folder in /var/lib/kubelet /var/lib/containerd /var/lib/cni /var/log/pods /var/log/containers \
     /run/containerd /etc/cni /etc/containerd; do
     mkdir -p "$STATE/root$folder"
-    [ -d "$folder" ] || { mkdir -p "$folder" && echo "$folder" >>"$STATE/made-folders"; }
+    [ -d "$folder" ] || { mkdir -p "$folder" && echo "$folder" >>"$MADE_FOLDERS"; }
     mount --bind "$STATE/root$folder" "$folder"
 done
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::{shell, shell::Outcome, wait};
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// The words that start `kubectl` for one cluster; each method runs it once.
 #[derive(Debug, Clone)]
@@ -64,7 +64,15 @@ impl Kubectl {
     /// # Errors
     /// What the API server says, unless it is "not found".
     pub fn get(&self, namespace: &str, what: &str) -> Result<Option<Value>> {
-        let shown = self.run(&["--namespace", namespace, "get", what, "--output", "json", "--ignore-not-found"])?;
+        let shown = self.run(&[
+            "--namespace",
+            namespace,
+            "get",
+            what,
+            "--output",
+            "json",
+            "--ignore-not-found",
+        ])?;
         if shown.is_empty() {
             return Ok(None);
         }
@@ -76,12 +84,21 @@ impl Kubectl {
     /// # Errors
     /// What the API server says.
     pub fn list(&self, namespace: &str, kind: &str, selector: &str) -> Result<Vec<Value>> {
-        let shown = self.run(&["--namespace", namespace, "get", kind, "--selector", selector, "--output", "json"])?;
+        let shown = self.run(&[
+            "--namespace",
+            namespace,
+            "get",
+            kind,
+            "--selector",
+            selector,
+            "--output",
+            "json",
+        ])?;
         let mut list: Value = serde_json::from_str(&shown).context("read kubectl's JSON")?;
-        match list["items"].take() {
-            Value::Array(items) => Ok(items),
-            other => bail!("a list has no items: {other}"),
-        }
+        let Value::Array(items) = list["items"].take() else {
+            bail!("a list has no items")
+        };
+        Ok(items)
     }
 
     /// Waits until the object `what` passes `holds`; the error shows the object as it was last.
@@ -95,7 +112,12 @@ impl Kubectl {
             last = self.get(namespace, what)?;
             Ok(last.as_ref().filter(|object| holds(object)).cloned())
         });
-        waited.with_context(|| last.map_or_else(|| "it is not there".to_owned(), |last| format!("its status: {:#}", last["status"])))
+        waited.with_context(|| {
+            last.map_or_else(
+                || "it is not there".to_owned(),
+                |last| format!("its status: {:#}", last["status"]),
+            )
+        })
     }
 }
 

@@ -37,8 +37,8 @@ use crate::{
 /// The node's address, as pods and the node itself see it.
 pub const HOST: &str = "10.244.0.1";
 
-const UP_LIMIT: Duration = Duration::from_secs(180);
-const IMPORT_LIMIT: Duration = Duration::from_secs(120);
+const UP_LIMIT: Duration = Duration::from_mins(3);
+const IMPORT_LIMIT: Duration = Duration::from_mins(2);
 
 const INIT: &str = include_str!("init.sh");
 /// Where each file of the configuration goes below the state folder.
@@ -47,8 +47,14 @@ const CONFIGURATION: [(&str, &str); 6] = [
     ("proxy.yaml", include_str!("configuration/proxy.yaml")),
     ("audit.yaml", include_str!("configuration/audit.yaml")),
     ("storage-class.yaml", include_str!("configuration/storage-class.yaml")),
-    ("root/etc/containerd/config.toml", include_str!("configuration/containerd.toml")),
-    ("root/etc/cni/net.d/10-bridge.conflist", include_str!("configuration/bridge.conflist")),
+    (
+        "root/etc/containerd/config.toml",
+        include_str!("configuration/containerd.toml"),
+    ),
+    (
+        "root/etc/cni/net.d/10-bridge.conflist",
+        include_str!("configuration/bridge.conflist"),
+    ),
 ];
 
 /// A cluster that is up.
@@ -66,7 +72,10 @@ impl Cluster {
     /// # Errors
     /// When this is not root, something it needs cannot be had, or its node is not ready within 3 minutes.
     pub fn up(cache: &Cache, name: &str, log: &Log) -> Result<Self> {
-        ensure!(shell::is_root(), "a cluster needs root: its namespaces, mounts and control groups are the kernel's");
+        ensure!(
+            shell::is_root(),
+            "a cluster needs root: its namespaces, mounts and control groups are the kernel's"
+        );
         let _lock = cache.lock(&format!("cluster-{name}"))?;
         if let Some(running) = Self::running(cache, name)? {
             return Ok(running);
@@ -76,8 +85,13 @@ impl Cluster {
         down::clear(cache, name)?;
         let state = state_folder(cache, name);
         prepare(cache, name, &state, log)?;
-        let mut unshare = start(&state, &kubernetes)?;
-        let cluster = Self { name: name.to_owned(), init: init_of(&mut unshare)?, state, kubernetes };
+        let mut unshare = start(cache, &state, &kubernetes)?;
+        let cluster = Self {
+            name: name.to_owned(),
+            init: init_of(&mut unshare)?,
+            state,
+            kubernetes,
+        };
         cluster.remember(unshare.id())?;
         match cluster.wait_until_ready() {
             Ok(()) => Ok(cluster),
@@ -86,7 +100,10 @@ impl Cluster {
                 log.note(&said)?;
                 unshare.kill()?;
                 unshare.wait()?;
-                Err(error.context(format!("bring the cluster up; logs are in {}\n{said}", cluster.state.join("log").display())))
+                Err(error.context(format!(
+                    "bring the cluster up; logs are in {}\n{said}",
+                    cluster.state.join("log").display()
+                )))
             }
         }
     }
@@ -97,27 +114,44 @@ impl Cluster {
     /// When what it left cannot be read.
     pub fn running(cache: &Cache, name: &str) -> Result<Option<Self>> {
         let state = state_folder(cache, name);
-        let Some(identity) = down::Identity::read(&state)? else { return Ok(None) };
+        let Some(identity) = down::Identity::read(&state)? else {
+            return Ok(None);
+        };
         if !identity.is_alive() || !state.join("ready").exists() {
             return Ok(None);
         }
         let kubernetes = PathBuf::from(fs::read_to_string(state.join("kubernetes"))?);
-        Ok(Some(Self { name: name.to_owned(), state, init: identity.init, kubernetes }))
+        Ok(Some(Self {
+            name: name.to_owned(),
+            state,
+            init: identity.init,
+            kubernetes,
+        }))
     }
 
     /// A command that runs in the cluster's network, with `KUBECONFIG` set.
     pub fn inside(&self, program: impl Into<OsString>) -> Command {
         let mut command = Command::new("nsenter");
-        command.arg(format!("--net=/proc/{}/ns/net", self.init)).arg("--").arg(program.into());
-        command.env("KUBECONFIG", self.kubeconfig()).env("KUBECACHEDIR", self.state.join("kubectl"));
+        command
+            .arg(format!("--net=/proc/{}/ns/net", self.init))
+            .arg("--")
+            .arg(program.into());
+        command
+            .env("KUBECONFIG", self.kubeconfig())
+            .env("KUBECACHEDIR", self.state.join("kubectl"));
         command
     }
 
     /// Its kubectl.
     pub fn kubectl(&self) -> Kubectl {
         let inside = self.inside(&self.kubernetes);
-        let words = std::iter::once(inside.get_program()).chain(inside.get_args()).map(OsString::from);
-        Kubectl::new(words.chain([OsString::from("kubectl")]).collect(), Some(self.kubeconfig().into()))
+        let words = std::iter::once(inside.get_program())
+            .chain(inside.get_args())
+            .map(OsString::from);
+        Kubectl::new(
+            words.chain([OsString::from("kubectl")]).collect(),
+            Some(self.kubeconfig().into()),
+        )
     }
 
     /// Credentials of its administrator; of use only in its network.
@@ -150,12 +184,17 @@ impl Cluster {
     /// # Errors
     /// When containerd refuses it.
     pub fn import(&self, image: &image::Archive, log: &Log) -> Result<bool> {
-        let mark = self.state.join("imported").join(image.reference.replace(['/', ':'], "_"));
+        let mark = self
+            .state
+            .join("imported")
+            .join(image.reference.replace(['/', ':'], "_"));
         if fs::read_to_string(&mark).is_ok_and(|known| known == image.digest) {
             return Ok(false);
         }
         let mut import = Command::new("nsenter");
-        import.arg(format!("--mount=/proc/{}/ns/mnt", self.init)).args(["--", "ctr", "--namespace", "k8s.io"]);
+        import
+            .arg(format!("--mount=/proc/{}/ns/mnt", self.init))
+            .args(["--", "ctr", "--namespace", "k8s.io"]);
         shell::run(import.args(["images", "import"]).arg(&image.path), log, IMPORT_LIMIT)?;
         fs::create_dir_all(self.state.join("imported"))?;
         fs::write(mark, &image.digest)?;
@@ -170,12 +209,16 @@ impl Cluster {
         let folder = self.state.join("root/etc/containerd/certs.d").join(host);
         fs::create_dir_all(&folder)?;
         let address = format!("http://{host}");
-        let hosts = format!("server = \"{address}\"\n\n[host.\"{address}\"]\n  capabilities = [\"pull\", \"resolve\"]\n");
+        let hosts =
+            format!("server = \"{address}\"\n\n[host.\"{address}\"]\n  capabilities = [\"pull\", \"resolve\"]\n");
         Ok(fs::write(folder.join("hosts.toml"), hosts)?)
     }
 
     fn remember(&self, unshare: u32) -> Result<()> {
-        fs::write(self.state.join("kubernetes"), self.kubernetes.as_os_str().as_encoded_bytes())?;
+        fs::write(
+            self.state.join("kubernetes"),
+            self.kubernetes.as_os_str().as_encoded_bytes(),
+        )?;
         down::Identity::of(unshare, self.init)?.write(&self.state)
     }
 
@@ -183,7 +226,9 @@ impl Cluster {
         let started = self.state.join("started");
         let alive = || -> Result<()> {
             let net = format!("/proc/{}/ns/net", self.init);
-            fs::read_link(net).map(drop).context("a component ended, and the cluster with it")
+            fs::read_link(net)
+                .map(drop)
+                .context("a component ended, and the cluster with it")
         };
         wait::until("every component has started", UP_LIMIT, || {
             alive()?;
@@ -233,13 +278,32 @@ fn prepare(cache: &Cache, name: &str, state: &Path, log: &Log) -> Result<()> {
     cgroups::make(&control_group(name))
 }
 
-fn start(state: &Path, kubernetes: &Path) -> Result<Child> {
+fn start(cache: &Cache, state: &Path, kubernetes: &Path) -> Result<Child> {
     let log = Log::create(state.join("log/init.log"))?;
     // A session of its own: a key pressed in this terminal does not reach the cluster.
     let mut command = Command::new("setsid");
-    command.args(["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc", "bash", "-c", INIT]);
-    command.current_dir("/").env_clear().env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
-    command.env("STATE", state).env("KUBERNETES", kubernetes).env("HOST", HOST).env("HOME", state);
+    command.args([
+        "unshare",
+        "--mount",
+        "--net",
+        "--pid",
+        "--fork",
+        "--kill-child",
+        "--mount-proc",
+        "bash",
+        "-c",
+        INIT,
+    ]);
+    command
+        .current_dir("/")
+        .env_clear()
+        .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+    command
+        .env("STATE", state)
+        .env("KUBERNETES", kubernetes)
+        .env("HOST", HOST)
+        .env("HOME", state);
+    command.env("MADE_FOLDERS", cache.path(down::MADE_FOLDERS));
     command.stdin(Stdio::null()).stdout(log.handle()?).stderr(log.handle()?);
     command.spawn().context("start the cluster's namespaces")
 }

@@ -31,7 +31,10 @@ impl Target {
             Some(kubectl) => vec![kubectl],
             None => vec![kubernetes::binary(cache, log)?, "kubectl".into()],
         };
-        Ok(Self::Existing { context: context.to_owned(), kubectl: kubectl.into_iter().map(PathBuf::into).collect() })
+        Ok(Self::Existing {
+            context: context.to_owned(),
+            kubectl: kubectl.into_iter().map(PathBuf::into).collect(),
+        })
     }
 
     /// Its kubectl.

@@ -20,7 +20,7 @@ use crate::{
     tools::{self, apt, kubernetes},
 };
 
-const READY_LIMIT: Duration = Duration::from_secs(180);
+const READY_LIMIT: Duration = Duration::from_mins(3);
 const EXAMPLE: &str = include_str!("../../examples/registry.yaml");
 
 /// What takes long the first time, begun at once.
@@ -41,7 +41,11 @@ pub(super) fn run(cache: &Cache, arguments: &UpArguments) -> Result<()> {
 /// The cluster, with nothing of Berth in it.
 pub(super) fn cluster_only(cache: &Cache) -> Result<()> {
     let log = Log::create(cache.path("log/demo-cluster.log"))?;
-    Steps::new(1).step("Cluster", &log, || done(Cluster::up(cache, CLUSTER, &log)?, "node ready")).map(drop)
+    Steps::new(1)
+        .step("Cluster", &log, || {
+            Ok(done(Cluster::up(cache, CLUSTER, &log)?, "node ready"))
+        })
+        .map(drop)
 }
 
 type Logs<'a> = dyn Fn(&str) -> Result<Log> + 'a;
@@ -50,15 +54,23 @@ fn on_this_machine(cache: &Cache, arguments: &UpArguments, logs: &Logs<'_>) -> R
     let mut steps = Steps::new(9);
     let log = logs("packages")?;
     steps.step("Debian packages", &log, || {
-        apt::ensure(&[&apt::NODE[..], &[apt::SKOPEO, apt::BUSYBOX, apt::CERTIFICATES]].concat(), cache, &log)?;
-        done((), "")
+        apt::ensure(
+            &[&apt::NODE[..], &[apt::SKOPEO, apt::BUSYBOX, apt::CERTIFICATES]].concat(),
+            cache,
+            &log,
+        )?;
+        Ok(done((), ""))
     })?;
     let builds = start_builds(cache, logs)?;
     let log = logs("cluster")?;
-    join(&mut steps, "Kubernetes, one binary (6 min of 2 cores the first time)", builds.kubernetes)?;
+    join(
+        &mut steps,
+        "Kubernetes, one binary (6 min of 2 cores the first time)",
+        builds.kubernetes,
+    )?;
     let cluster = steps.step("Cluster", &log, || {
         let cluster = Cluster::up(cache, CLUSTER, &log)?;
-        done(cluster, "node ready")
+        Ok(done(cluster, "node ready"))
     })?;
     let images = join(&mut steps, "Berth's images from static binaries", builds.images)?;
     let helm = join(&mut steps, "Helm", builds.helm)?;
@@ -74,7 +86,10 @@ fn on_this_machine(cache: &Cache, arguments: &UpArguments, logs: &Logs<'_>) -> R
         if data_plane_fresh {
             install::restart_pods(&target, "berth-registry")?;
         }
-        done((), format!("{} and {}", size(&images.operator), size(&images.registry)))
+        Ok(done(
+            (),
+            format!("{} and {}", size(&images.operator), size(&images.registry)),
+        ))
     })?;
     apply_push_pull(cache, &mut steps, &target, logs)?;
     report::how_to_go_on(&steps.elapsed());
@@ -87,12 +102,15 @@ fn on_existing(cache: &Cache, arguments: &UpArguments, context: &str, logs: &Log
     let (target, helm) = steps.step("Tools: kubectl, helm, skopeo", &log, || {
         tools::skopeo(cache, &log)?;
         apt::ensure(&[apt::BUSYBOX], cache, &log)?;
-        done((Target::existing(context, cache, &log)?, tools::helm(cache, &log)?), "")
+        Ok(done(
+            (Target::existing(context, cache, &log)?, tools::helm(cache, &log)?),
+            "",
+        ))
     })?;
     let log = logs("operator")?;
     steps.step("Operator, from the chart", &log, || {
         install::operator(&target, &helm, &arguments.references(), &log)?;
-        done((), format!("in the cluster {context}"))
+        Ok(done((), format!("in the cluster {context}")))
     })?;
     apply_push_pull(cache, &mut steps, &target, logs)?;
     report::how_to_go_on_in(context, &steps.elapsed());
@@ -103,18 +121,18 @@ fn apply_push_pull(cache: &Cache, steps: &mut Steps, target: &Target, logs: &Log
     let log = logs("registry")?;
     steps.step("Registry, from e2e/examples/registry.yaml", &log, || {
         target.kubectl().apply(EXAMPLE)?;
-        done((), wait_until_ready(target, &log)?)
+        Ok(done((), wait_until_ready(target, &log)?))
     })?;
     let log = logs("push")?;
     let pushed = steps.step("An image of four layers, pushed with skopeo", &log, || {
         let pushed = push_pull::push(cache, target, &log)?;
         let note = format!("{}, {}", pushed.name, pushed.digest);
-        done(pushed, note)
+        Ok(done(pushed, note))
     })?;
     let log = logs("pull")?;
     steps.step("The same image, pulled back", &log, || {
         let said = push_pull::pull(target, &pushed, &log)?;
-        done((), said)
+        Ok(done((), said))
     })
 }
 
@@ -135,17 +153,21 @@ fn join<T: Send + 'static>(steps: &mut Steps, title: &str, build: Background<T>)
     let log = build.log().clone();
     steps.step(title, &log, || {
         let (value, took) = build.join()?;
-        done(value, format!("{} since it was begun", seconds(took)))
+        Ok(done(value, format!("{} since it was begun", seconds(took))))
     })
 }
 
 fn size(image: &image::Archive) -> String {
-    format!("{} of {:.1} MB", image.reference, image.size_bytes as f64 / 1e6)
+    format!("{} of {} MB", image.reference, image.size_bytes / 1_000_000)
 }
 
 fn wait_until_ready(target: &Target, log: &Log) -> Result<String> {
     let kubectl = target.kubectl();
-    let registry = Object { namespace: NAMESPACE, what: "registry.berth.dev/registry", until: "is Ready" };
+    let registry = Object {
+        namespace: NAMESPACE,
+        what: "registry.berth.dev/registry",
+        until: "is Ready",
+    };
     let waited = kubectl.wait_for(registry, READY_LIMIT, |registry| {
         let current = registry["status"]["observedGeneration"] == registry["metadata"]["generation"];
         current && condition(registry, "Ready") == Some("True")

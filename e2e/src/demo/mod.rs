@@ -25,7 +25,7 @@ pub const NAMESPACE: &str = "berth-demo";
 /// Shows Berth's main job on this machine, with everything real.
 ///
 /// Brings up a Kubernetes cluster of its own, installs the chart, applies e2e/examples/registry.yaml, pushes an image with
-/// skopeo and runs a pod from it. What is missing is installed or built first and kept in $BERTH_CACHE (default
+/// skopeo and runs a pod from it. What is missing is installed or built first and kept in `$BERTH_CACHE` (default
 /// ~/.cache/berth): the first time takes a quarter of an hour on two cores, later ones under a minute. Running it again
 /// is harmless.
 #[derive(Debug, Parser)]
@@ -77,9 +77,10 @@ enum Subcommands {
 impl UpArguments {
     fn references(&self) -> References {
         match (&self.operator_image, &self.registry_image) {
-            (Some(operator), Some(registry)) => {
-                References { operator: operator.clone(), registry_repository: registry.clone() }
-            }
+            (Some(operator), Some(registry)) => References {
+                operator: operator.clone(),
+                registry_repository: registry.clone(),
+            },
             _ => References::default(),
         }
     }
@@ -131,7 +132,11 @@ fn down(cache: &Cache) -> Result<ExitCode> {
     if !left.is_empty() {
         return Ok(ExitCode::FAILURE);
     }
-    line(if was_up { "The cluster is gone; nothing of it is left." } else { "There is no cluster, and nothing of one." });
+    line(if was_up {
+        "The cluster is gone; nothing of it is left."
+    } else {
+        "There is no cluster, and nothing of one."
+    });
     Ok(ExitCode::SUCCESS)
 }
 

@@ -47,11 +47,18 @@ pub(super) fn status(cache: &Cache) -> Result<ExitCode> {
         line("The cluster is not up: `cargo demo` brings it up.");
         return Ok(ExitCode::FAILURE);
     };
-    line(&format!("The cluster is up; its logs are in {}.", cluster.logs().display()));
+    line(&format!(
+        "The cluster is up; its logs are in {}.",
+        cluster.logs().display()
+    ));
     let kubectl = cluster.kubectl();
     line(&kubectl.run(&["get", "pods", "--all-namespaces", "--output", "wide"])?);
     let registries = kubectl.attempt(&["get", "registries.berth.dev", "--all-namespaces"])?;
-    line(if registries.status.success() { &registries.stdout } else { "Berth is not installed in it." });
+    line(if registries.status.success() {
+        &registries.stdout
+    } else {
+        "Berth is not installed in it."
+    });
     Ok(ExitCode::SUCCESS)
 }
 
@@ -62,7 +69,10 @@ pub(super) fn shell_functions(cache: &Cache) -> Result<ExitCode> {
     let kubeconfig = quoted(&cluster.kubeconfig().display().to_string());
     line(&format!("export KUBECONFIG={kubeconfig}"));
     line(&format!("kubectl() {{ nsenter {} \"$@\"; }}", words.join(" ")));
-    line(&format!("berth_in() {{ nsenter --net=/proc/{}/ns/net -- \"$@\"; }}", cluster.init()));
+    line(&format!(
+        "berth_in() {{ nsenter --net=/proc/{}/ns/net -- \"$@\"; }}",
+        cluster.init()
+    ));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -29,13 +29,20 @@ pub(super) struct Done<T> {
 }
 
 /// A step that is done, with what is worth saying about it.
-pub(super) fn done<T>(value: T, note: impl Into<String>) -> Result<Done<T>> {
-    Ok(Done { value, note: note.into() })
+pub(super) fn done<T>(value: T, note: impl Into<String>) -> Done<T> {
+    Done {
+        value,
+        note: note.into(),
+    }
 }
 
 impl Steps {
     pub(super) fn new(total: usize) -> Self {
-        Self { total, begun: 0, started: Instant::now() }
+        Self {
+            total,
+            begun: 0,
+            started: Instant::now(),
+        }
     }
 
     /// Does one step. When it fails the end of its log is shown.
@@ -48,7 +55,11 @@ impl Steps {
         let (outcome, took) = live(&label, log, work);
         match outcome {
             Ok(Done { value, note }) => {
-                let note = if note.is_empty() { String::new() } else { format!(" ({note})") };
+                let note = if note.is_empty() {
+                    String::new()
+                } else {
+                    format!(" ({note})")
+                };
                 line(&format!("{label}: {}{note}", seconds(took)));
                 Ok(value)
             }

@@ -13,8 +13,8 @@ use super::{Archive, Image, Layer, Settings, elf, write};
 use crate::{cache::Cache, shell, shell::Log, tools::apt};
 
 /// Release builds of everything below Berth, on a busy machine with two cores.
-const BUILD_LIMIT: Duration = Duration::from_secs(50 * 60);
-const QUESTION_LIMIT: Duration = Duration::from_secs(60);
+const BUILD_LIMIT: Duration = Duration::from_mins(50);
+const QUESTION_LIMIT: Duration = Duration::from_mins(1);
 const LARGEST_BYTES: u64 = 40 * 1000 * 1000;
 const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
 /// No user of any machine; the pods' security settings name the same.
@@ -39,7 +39,10 @@ pub fn build(cache: &Cache, log: &Log) -> Result<Images> {
     let _lock = cache.lock("images")?;
     let binaries = compile(cache, log).context("build the static binaries")?;
     let image = |name: &str| write_image(cache, name, &binaries);
-    Ok(Images { registry: image("berth-registry")?, operator: image("berth-operator")? })
+    Ok(Images {
+        registry: image("berth-registry")?,
+        operator: image("berth-operator")?,
+    })
 }
 
 fn write_image(cache: &Cache, name: &str, binaries: &Path) -> Result<Archive> {
@@ -52,9 +55,21 @@ fn write_image(cache: &Cache, name: &str, binaries: &Path) -> Result<Archive> {
         .folder("etc/ssl/certs")
         .file("etc/ssl/certs/ca-certificates.crt", 0o644, certificates)
         .file(name, 0o755, binary);
-    let settings = Settings { entrypoint: vec![format!("/{name}")], user: USER.into(), ..Settings::default() };
-    let archive = write(cache, &format!("berth/{name}:{}", crate::VERSION), &Image::new(vec![layer], settings))?;
-    ensure!(archive.size_bytes < LARGEST_BYTES, "the image of {name} has {} bytes, more than 40 MB", archive.size_bytes);
+    let settings = Settings {
+        entrypoint: vec![format!("/{name}")],
+        user: USER.into(),
+        ..Settings::default()
+    };
+    let archive = write(
+        cache,
+        &format!("berth/{name}:{}", crate::VERSION),
+        &Image::new(vec![layer], settings),
+    )?;
+    ensure!(
+        archive.size_bytes < LARGEST_BYTES,
+        "the image of {name} has {} bytes, more than 40 MB",
+        archive.size_bytes
+    );
     Ok(archive)
 }
 
@@ -64,17 +79,25 @@ fn compile(cache: &Cache, log: &Log) -> Result<PathBuf> {
     let target = cache.folder("target")?;
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new("nice");
-    command.args(["-n", "10"]).arg(cargo).args(["build", "--locked", "--release", "--target", &triple]);
+    command
+        .args(["-n", "10"])
+        .arg(cargo)
+        .args(["build", "--locked", "--release", "--target", &triple]);
     command.args(["--package", "berth-registry", "--package", "berth-operator", "--bins"]);
     command.current_dir(crate::tree()).env("CARGO_TARGET_DIR", &target);
-    command.env("RUSTFLAGS", "-C target-feature=+crt-static").env_remove("CARGO_ENCODED_RUSTFLAGS");
+    command
+        .env("RUSTFLAGS", "-C target-feature=+crt-static")
+        .env_remove("CARGO_ENCODED_RUSTFLAGS");
     shell::run(&mut command, log, BUILD_LIMIT)?;
     Ok(target.join(triple).join("release"))
 }
 
 /// Naming the target keeps the flags away from build scripts and macros, which cannot be static.
 fn host_triple() -> Result<String> {
-    let said = shell::read(Command::new("rustc").arg("-vV").current_dir(crate::tree()), QUESTION_LIMIT)?;
+    let said = shell::read(
+        Command::new("rustc").arg("-vV").current_dir(crate::tree()),
+        QUESTION_LIMIT,
+    )?;
     let host = said.lines().find_map(|line| line.strip_prefix("host: "));
     Ok(host.context("rustc does not say which machine it is for")?.to_owned())
 }

@@ -10,7 +10,10 @@ const INTERPRETER: u32 = 3;
 /// # Errors
 /// When it is not.
 pub(super) fn ensure_static(program: &[u8]) -> Result<()> {
-    ensure!(program.starts_with(b"\x7fELF\x02\x01"), "not a 64-bit little-endian ELF program");
+    ensure!(
+        program.starts_with(b"\x7fELF\x02\x01"),
+        "not a 64-bit little-endian ELF program"
+    );
     let table = usize::try_from(u64::from_le_bytes(field(program, 32)?))?;
     let size = usize::from(u16::from_le_bytes(field(program, 54)?));
     let count = usize::from(u16::from_le_bytes(field(program, 56)?));
@@ -24,7 +27,10 @@ pub(super) fn ensure_static(program: &[u8]) -> Result<()> {
 }
 
 fn field<const N: usize>(program: &[u8], at: usize) -> Result<[u8; N]> {
-    program.get(at..at + N).and_then(|bytes| bytes.try_into().ok()).context("the ELF program is cut short")
+    program
+        .get(at..at + N)
+        .and_then(|bytes| bytes.try_into().ok())
+        .context("the ELF program is cut short")
 }
 
 #[cfg(test)]

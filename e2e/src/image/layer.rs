@@ -60,7 +60,11 @@ impl Layer {
     }
 
     fn with(mut self, path: &str, mode: u32, kind: Kind) -> Self {
-        self.entries.push(Entry { path: path.to_owned(), mode, kind });
+        self.entries.push(Entry {
+            path: path.to_owned(),
+            mode,
+            kind,
+        });
         self
     }
 

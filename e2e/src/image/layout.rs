@@ -49,7 +49,11 @@ struct Blob {
 
 impl Blob {
     fn new(media_type: impl Into<String>, content: Vec<u8>) -> Self {
-        Self { media_type: media_type.into(), digest: digest(&content), content }
+        Self {
+            media_type: media_type.into(),
+            digest: digest(&content),
+            content,
+        }
     }
 
     fn descriptor(&self) -> Value {
@@ -60,7 +64,11 @@ impl Blob {
 impl Image {
     /// An image of `layers`, the lowest first.
     pub fn new(layers: Vec<Layer>, settings: Settings) -> Self {
-        Self { layers, settings, compression: Compression::None }
+        Self {
+            layers,
+            settings,
+            compression: Compression::None,
+        }
     }
 
     /// With its layers stored as `compression` says.
@@ -79,15 +87,32 @@ impl Image {
         let manifest = blobs.last().context("an image has a manifest")?;
         let partial = path.with_extension(format!("partial-{}", std::process::id()));
         let mut tar = Builder::new(File::create(&partial).with_context(|| format!("write {}", partial.display()))?);
-        append(&mut tar, "oci-layout", json!({"imageLayoutVersion": "1.0.0"}).to_string().as_bytes())?;
-        append(&mut tar, "index.json", index(manifest, reference).to_string().as_bytes())?;
+        append(
+            &mut tar,
+            "oci-layout",
+            json!({"imageLayoutVersion": "1.0.0"}).to_string().as_bytes(),
+        )?;
+        append(
+            &mut tar,
+            "index.json",
+            index(manifest, reference).to_string().as_bytes(),
+        )?;
         for blob in &blobs {
-            append(&mut tar, &format!("blobs/{}", blob.digest.replace(':', "/")), &blob.content)?;
+            append(
+                &mut tar,
+                &format!("blobs/{}", blob.digest.replace(':', "/")),
+                &blob.content,
+            )?;
         }
         tar.into_inner()?.flush()?;
         fs::rename(&partial, path)?;
         let size_bytes = fs::metadata(path)?.len();
-        Ok(Archive { path: path.to_owned(), reference: reference.to_owned(), digest: manifest.digest.clone(), size_bytes })
+        Ok(Archive {
+            path: path.to_owned(),
+            reference: reference.to_owned(),
+            digest: manifest.digest.clone(),
+            size_bytes,
+        })
     }
 
     /// Layers, configuration, manifest.
@@ -112,7 +137,12 @@ impl Image {
     }
 
     fn config(&self, unpacked: &[String]) -> Value {
-        let Settings { entrypoint, command, environment, user } = &self.settings;
+        let Settings {
+            entrypoint,
+            command,
+            environment,
+            user,
+        } = &self.settings;
         let path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned();
         let environment: Vec<&String> = std::iter::once(&path).chain(environment).collect();
         json!({
@@ -165,7 +195,13 @@ mod tests {
     fn image(text: &str) -> Image {
         let base = Layer::new().folder("bin").file("bin/tool", 0o755, "tool");
         let top = Layer::new().file("text", 0o644, text).link("bin/same", "tool");
-        Image::new(vec![base, top], Settings { command: vec!["tool".into()], ..Settings::default() })
+        Image::new(
+            vec![base, top],
+            Settings {
+                command: vec!["tool".into()],
+                ..Settings::default()
+            },
+        )
     }
 
     #[test]
@@ -186,7 +222,11 @@ mod tests {
             let blobs = image("a").stored(compression).blobs().unwrap();
 
             let manifest: Value = serde_json::from_slice(&blobs.last().unwrap().content).unwrap();
-            let named = manifest["layers"].as_array().unwrap().iter().chain([&manifest["config"]]);
+            let named = manifest["layers"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .chain([&manifest["config"]]);
             for (descriptor, blob) in named.zip(&blobs) {
                 assert_eq!(descriptor["digest"], digest(&blob.content));
                 assert_eq!(descriptor["size"], blob.content.len());

@@ -4,11 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
-use crate::{
-    cache::Cache,
-    shell::Log,
-    tools::apt,
-};
+use crate::{cache::Cache, shell::Log, tools::apt};
 
 mod berth;
 mod elf;
@@ -42,8 +38,25 @@ pub fn busybox_layer(cache: &Cache, log: &Log) -> Result<Layer> {
     apt::ensure(&[apt::BUSYBOX], cache, log)?;
     let binary = std::fs::read(BUSYBOX).context("read busybox")?;
     elf::ensure_static(&binary).context("busybox in an image")?;
-    let mut layer = Layer::new().folder("bin").folder("tmp").file("bin/busybox", 0o755, binary);
-    for command in ["sh", "cat", "echo", "env", "head", "id", "ls", "nslookup", "sha256sum", "sleep", "test", "touch", "wc"] {
+    let mut layer = Layer::new()
+        .folder("bin")
+        .folder("tmp")
+        .file("bin/busybox", 0o755, binary);
+    for command in [
+        "sh",
+        "cat",
+        "echo",
+        "env",
+        "head",
+        "id",
+        "ls",
+        "nslookup",
+        "sha256sum",
+        "sleep",
+        "test",
+        "touch",
+        "wc",
+    ] {
         layer = layer.link(&format!("bin/{command}"), "busybox");
     }
     Ok(layer)
@@ -54,8 +67,15 @@ pub fn busybox_layer(cache: &Cache, log: &Log) -> Result<Layer> {
 /// # Errors
 /// When busybox cannot be had or the image cannot be written.
 pub fn busybox(cache: &Cache, log: &Log) -> Result<Archive> {
-    let settings = Settings { command: vec!["sh".into()], ..Settings::default() };
-    write(cache, "berth/busybox:1", &Image::new(vec![busybox_layer(cache, log)?], settings))
+    let settings = Settings {
+        command: vec!["sh".into()],
+        ..Settings::default()
+    };
+    write(
+        cache,
+        "berth/busybox:1",
+        &Image::new(vec![busybox_layer(cache, log)?], settings),
+    )
 }
 
 /// What holds a pod's namespaces open: `berth/pause:1`.
@@ -64,8 +84,16 @@ pub fn busybox(cache: &Cache, log: &Log) -> Result<Archive> {
 /// As [`busybox`].
 pub fn pause(cache: &Cache, log: &Log) -> Result<Archive> {
     let wait = ["/bin/busybox", "sleep", "2147483647"].map(str::to_owned);
-    let settings = Settings { entrypoint: wait.into(), user: "65534:65534".into(), ..Settings::default() };
-    write(cache, "berth/pause:1", &Image::new(vec![busybox_layer(cache, log)?], settings))
+    let settings = Settings {
+        entrypoint: wait.into(),
+        user: "65534:65534".into(),
+        ..Settings::default()
+    };
+    write(
+        cache,
+        "berth/pause:1",
+        &Image::new(vec![busybox_layer(cache, log)?], settings),
+    )
 }
 
 /// Writes `image` to its place in the cache.

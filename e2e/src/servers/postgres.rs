@@ -1,4 +1,4 @@
-//! A PostgreSQL server with an empty database, for as long as the value lives.
+//! A `PostgreSQL` server with an empty database, for as long as the value lives.
 
 use std::{
     fs::{self, File},
@@ -21,11 +21,11 @@ use crate::{
     wait,
 };
 
-const START_LIMIT: Duration = Duration::from_secs(60);
+const START_LIMIT: Duration = Duration::from_mins(1);
 const STOP_LIMIT: Duration = Duration::from_secs(10);
 const DEBIAN: &str = "/usr/lib/postgresql/15/bin";
 
-/// Which PostgreSQL.
+/// Which `PostgreSQL`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Release {
     /// The oldest that Berth supports.
@@ -65,20 +65,44 @@ impl Postgres {
             Release::Oldest => PathBuf::from(DEBIAN),
             Release::Newest => unpacked(&wheels::postgresql(cache, log)?, folder.path(), log)?,
         };
-        let owner = if shell::is_root() { Some(owner("postgres")?) } else { None };
+        let owner = if shell::is_root() {
+            Some(owner("postgres")?)
+        } else {
+            None
+        };
         let data = folder.path().join("data");
         fs::create_dir(&data)?;
         if let Some(owner) = owner {
             std::os::unix::fs::chown(&data, Some(owner.user), Some(owner.group))?;
         }
         let mut initdb = as_owner(&programs.join("initdb"), owner);
-        initdb.arg("--pgdata").arg(&data).args(["--username", "postgres", "--auth", "trust", "--no-sync", "--encoding", "UTF8"]);
+        initdb.arg("--pgdata").arg(&data).args([
+            "--username",
+            "postgres",
+            "--auth",
+            "trust",
+            "--no-sync",
+            "--encoding",
+            "UTF8",
+        ]);
         shell::run(initdb.args(["--locale", "C"]), log, START_LIMIT)?;
         // The file that initdb writes lets only this machine in; pods come from elsewhere.
-        fs::write(data.join("pg_hba.conf"), "local all all trust\nhost all all all trust\n")?;
+        fs::write(
+            data.join("pg_hba.conf"),
+            "local all all trust\nhost all all all trust\n",
+        )?;
         let port = free_port(address)?;
-        let child = server(&programs, &data, owner).args(settings(address, port)).stderr(log.handle()?).spawn()?;
-        let mut started = Self { child, _folder: folder, programs, address, port };
+        let child = server(&programs, &data, owner)
+            .args(settings(address, port))
+            .stderr(log.handle()?)
+            .spawn()?;
+        let mut started = Self {
+            child,
+            _folder: folder,
+            programs,
+            address,
+            port,
+        };
         started.wait_until_ready()?;
         Ok(started)
     }
@@ -99,8 +123,18 @@ impl Postgres {
     /// What the server says.
     pub fn sql(&self, database: &str, statement: &str) -> Result<String> {
         let mut psql = Command::new(self.programs.join("psql"));
-        psql.env("PGCONNECT_TIMEOUT", "5").args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align"]);
-        psql.args(["--set", "ON_ERROR_STOP=1", "--username", "postgres", "--dbname", database, "--command", statement]);
+        psql.env("PGCONNECT_TIMEOUT", "5")
+            .args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align"]);
+        psql.args([
+            "--set",
+            "ON_ERROR_STOP=1",
+            "--username",
+            "postgres",
+            "--dbname",
+            database,
+            "--command",
+            statement,
+        ]);
         psql.args(["--host", &self.address.to_string(), "--port", &self.port.to_string()]);
         shell::read(&mut psql, START_LIMIT)
     }
@@ -127,7 +161,11 @@ fn unpacked(packed: &Path, folder: &Path, log: &Log) -> Result<PathBuf> {
     let target = folder.join("programs");
     fs::create_dir(&target)?;
     let mut tar = Command::new("tar");
-    tar.arg("-xzf").arg(packed).arg("-C").arg(&target).args(["--strip-components", "1", "--no-same-owner"]);
+    tar.arg("-xzf")
+        .arg(packed)
+        .arg("-C")
+        .arg(&target)
+        .args(["--strip-components", "1", "--no-same-owner"]);
     shell::run(&mut tar, log, START_LIMIT)?;
     Ok(target.join("bin"))
 }
@@ -160,11 +198,19 @@ fn as_owner(program: &Path, owner: Option<Owner>) -> Command {
 }
 
 fn owner(user: &str) -> Result<Owner> {
-    let accounts = File::open("/etc/passwd").and_then(std::io::read_to_string).context("read /etc/passwd")?;
+    let accounts = File::open("/etc/passwd")
+        .and_then(std::io::read_to_string)
+        .context("read /etc/passwd")?;
     let line = accounts.lines().find(|line| line.split(':').next() == Some(user));
-    let fields: Vec<&str> = line.with_context(|| format!("there is no user {user}"))?.split(':').collect();
+    let fields: Vec<&str> = line
+        .with_context(|| format!("there is no user {user}"))?
+        .split(':')
+        .collect();
     match fields[..] {
-        [_, _, user, group, ..] => Ok(Owner { user: user.parse()?, group: group.parse()? }),
+        [_, _, user, group, ..] => Ok(Owner {
+            user: user.parse()?,
+            group: group.parse()?,
+        }),
         _ => bail!("/etc/passwd has a line without a group"),
     }
 }

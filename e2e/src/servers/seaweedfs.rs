@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use crate::{cache::Cache, http::Request, shell, shell::Log, tools::wheels, wait};
 
-const START_LIMIT: Duration = Duration::from_secs(60);
+const START_LIMIT: Duration = Duration::from_mins(1);
 const STOP_LIMIT: Duration = Duration::from_secs(20);
 /// Every port is used a second time, this much higher, for gRPC.
 const GRPC: u16 = 10_000;
@@ -58,7 +58,12 @@ impl SeaweedFs {
             .stderr(log.handle()?)
             .spawn()
             .context("start the S3 server")?;
-        let mut started = Self { child, _folder: folder, address, ports };
+        let mut started = Self {
+            child,
+            _folder: folder,
+            address,
+            ports,
+        };
         started.wait_until_ready()?;
         Ok(started)
     }
@@ -90,7 +95,9 @@ impl Drop for SeaweedFs {
 /// A bucket is a folder of the file server below; making it there needs no signed request.
 fn has_bucket(filer: &str) -> bool {
     let folder = format!("{filer}/buckets/{}/", SeaweedFs::BUCKET);
-    Request::new("POST", &folder).send().is_ok_and(|answer| (200..300).contains(&answer.status))
+    Request::new("POST", &folder)
+        .send()
+        .is_ok_and(|answer| (200..300).contains(&answer.status))
 }
 
 fn server(weed: &Path, folder: &Path, address: IpAddr, ports: Ports) -> Result<Command> {
@@ -102,13 +109,21 @@ fn server(weed: &Path, folder: &Path, address: IpAddr, ports: Ports) -> Result<C
     let store = folder.join("store");
     fs::create_dir(&store)?;
     let mut command = Command::new(weed);
-    command.current_dir(folder).args(["-logtostderr=true", "server", "-filer", "-s3", "-volume.max=0"]);
+    command
+        .current_dir(folder)
+        .args(["-logtostderr=true", "server", "-filer", "-s3", "-volume.max=0"]);
     command.args(["-master.volumeSizeLimitMB=64", "-master.telemetry=false"]);
     // These two would listen at ports of their own.
     command.args(["-s3.port.iceberg=0", "-s3.port.lance=0"]);
-    command.args([format!("-dir={}", store.display()), format!("-s3.config={}", accounts.display())]);
+    command.args([
+        format!("-dir={}", store.display()),
+        format!("-s3.config={}", accounts.display()),
+    ]);
     command.args([format!("-ip={address}"), format!("-ip.bind={address}")]);
-    command.args([format!("-master.port={}", ports.master), format!("-volume.port={}", ports.volume)]);
+    command.args([
+        format!("-master.port={}", ports.master),
+        format!("-volume.port={}", ports.volume),
+    ]);
     command.args([format!("-filer.port={}", ports.filer), format!("-s3.port={}", ports.s3)]);
     Ok(command)
 }
@@ -118,7 +133,14 @@ fn free_ports(address: IpAddr) -> Result<Ports> {
     let free = |port: u16| TcpListener::bind((address, port)).is_ok();
     // Runs at the same time start looking at different places.
     let start = 20_000 + u16::try_from(std::process::id() % 1_000).unwrap_or(0) * 8;
-    let first = (start..30_000).step_by(4).find(|first| (*first..first + 4).all(|port| free(port) && free(port + GRPC)));
+    let first = (start..30_000)
+        .step_by(4)
+        .find(|first| (*first..first + 4).all(|port| free(port) && free(port + GRPC)));
     let first = first.with_context(|| format!("no four free ports at {address}"))?;
-    Ok(Ports { master: first, volume: first + 1, filer: first + 2, s3: first + 3 })
+    Ok(Ports {
+        master: first,
+        volume: first + 1,
+        filer: first + 2,
+        s3: first + 3,
+    })
 }

@@ -6,8 +6,8 @@ use anyhow::{Context, Result, bail};
 
 use crate::{cache::Cache, shell, shell::Log};
 
-const UPDATE_LIMIT: Duration = Duration::from_secs(5 * 60);
-const INSTALL_LIMIT: Duration = Duration::from_secs(15 * 60);
+const UPDATE_LIMIT: Duration = Duration::from_mins(5);
+const INSTALL_LIMIT: Duration = Duration::from_mins(15);
 
 /// A Debian package, and the file that shows that it is there.
 #[derive(Debug, Clone, Copy)]
@@ -29,7 +29,7 @@ const fn package(name: &'static str, proof: &'static str) -> Package {
 
 /// The client that pushes and pulls.
 pub const SKOPEO: Package = package("skopeo", "/usr/bin/skopeo");
-/// The oldest PostgreSQL that Berth supports; it also brings the user `postgres`.
+/// The oldest `PostgreSQL` that Berth supports; it also brings the user `postgres`.
 pub const POSTGRESQL: Package = package("postgresql-15", "/usr/lib/postgresql/15/bin/postgres");
 /// pip, which fetches what the Python index has.
 pub const PIP: Package = package("python3-pip", "/usr/bin/pip3");
@@ -63,10 +63,16 @@ pub fn ensure(packages: &[Package], cache: &Cache, log: &Log) -> Result<()> {
         return Ok(());
     }
     if shell::which("apt-get").is_none() {
-        bail!("missing on this machine, which has no apt-get to install it with: {}", names.join(" "));
+        bail!(
+            "missing on this machine, which has no apt-get to install it with: {}",
+            names.join(" ")
+        );
     }
     if !shell::is_root() {
-        bail!("missing, and only root may install it: apt-get install --no-install-recommends {}", names.join(" "));
+        bail!(
+            "missing, and only root may install it: apt-get install --no-install-recommends {}",
+            names.join(" ")
+        );
     }
     let why = || format!("install the Debian packages {}", names.join(" "));
     shell::run(apt_get().arg("update"), log, UPDATE_LIMIT).with_context(why)?;
@@ -74,17 +80,26 @@ pub fn ensure(packages: &[Package], cache: &Cache, log: &Log) -> Result<()> {
     shell::run(apt_get().args(install).args(&names), log, INSTALL_LIMIT).with_context(why)?;
     let still = missing(packages);
     if !still.is_empty() {
-        bail!("installed, but their files are not where they belong: {}", still.join(" "));
+        bail!(
+            "installed, but their files are not where they belong: {}",
+            still.join(" ")
+        );
     }
     Ok(())
 }
 
 fn missing(packages: &[Package]) -> Vec<&'static str> {
-    packages.iter().filter(|package| !Path::new(package.proof).exists()).map(|package| package.name).collect()
+    packages
+        .iter()
+        .filter(|package| !Path::new(package.proof).exists())
+        .map(|package| package.name)
+        .collect()
 }
 
 fn apt_get() -> Command {
     let mut command = Command::new("apt-get");
-    command.env("DEBIAN_FRONTEND", "noninteractive").args(["--quiet", "-o", "DPkg::Lock::Timeout=300"]);
+    command
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .args(["--quiet", "-o", "DPkg::Lock::Timeout=300"]);
     command
 }

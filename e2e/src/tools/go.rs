@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use crate::{cache::Cache, shell, shell::Log};
 
 /// A cold build of the largest one takes 6 minutes of two idle cores; the machine may be busy with others.
-pub(super) const BUILD_LIMIT: Duration = Duration::from_secs(40 * 60);
+pub(super) const BUILD_LIMIT: Duration = Duration::from_mins(40);
 const QUESTION_LIMIT: Duration = Duration::from_secs(20);
 
 /// `go` at a low priority, with what surrounds it kept out of the result.
@@ -21,7 +21,13 @@ const QUESTION_LIMIT: Duration = Duration::from_secs(20);
 pub(super) fn go() -> Result<Command> {
     let go = shell::which("go").context("there is no Go toolchain: install Go 1.24 or newer, then run this again")?;
     let mut command = Command::new("nice");
-    command.args(["-n", "10"]).arg(go).env("GOFLAGS", "").env("CGO_ENABLED", "0").env_remove("GOOS").env_remove("GOARCH");
+    command
+        .args(["-n", "10"])
+        .arg(go)
+        .env("GOFLAGS", "")
+        .env("CGO_ENABLED", "0")
+        .env_remove("GOOS")
+        .env_remove("GOARCH");
     Ok(command)
 }
 
@@ -37,7 +43,9 @@ pub(super) fn found(program: &str, question: &[&str], answer: &str) -> Option<Pa
 /// # Errors
 /// When there is no Go toolchain, or the build fails or takes too long.
 pub(super) fn install(cache: &Cache, package: &str, log: &Log) -> Result<PathBuf> {
-    let (path, version) = package.split_once('@').context("a Go package is named with its version")?;
+    let (path, version) = package
+        .split_once('@')
+        .context("a Go package is named with its version")?;
     let name = path.rsplit('/').next().unwrap_or(path);
     let folder = cache.entry(&format!("{name}-{version}"), |folder| build(folder, package, log))?;
     Ok(folder.join(name))

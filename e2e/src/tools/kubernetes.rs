@@ -20,7 +20,9 @@ const VERSION: &str = "v1.33.13";
 /// When there is no Go toolchain, or the build fails.
 pub fn binary(cache: &Cache, log: &Log) -> Result<PathBuf> {
     let sources = crate::tree().join("e2e/kubernetes");
-    let folder = cache.entry(&format!("kubernetes-{}", sum(&sources)?), |folder| build(&sources, folder, log));
+    let folder = cache.entry(&format!("kubernetes-{}", sum(&sources)?), |folder| {
+        build(&sources, folder, log)
+    });
     Ok(folder.context("build the Kubernetes binary")?.join("kubernetes"))
 }
 
@@ -35,7 +37,14 @@ pub fn built(cache: &Cache) -> Result<Option<PathBuf>> {
 
 fn build(sources: &Path, folder: &Path, log: &Log) -> Result<()> {
     let mut command = go::go()?;
-    command.current_dir(sources).args(["build", "-trimpath", "-buildvcs=false", "-ldflags", &linker_flags(), "-o"]);
+    command.current_dir(sources).args([
+        "build",
+        "-trimpath",
+        "-buildvcs=false",
+        "-ldflags",
+        &linker_flags(),
+        "-o",
+    ]);
     shell::run(command.arg(folder).arg("."), log, go::BUILD_LIMIT)
 }
 
@@ -44,14 +53,13 @@ fn linker_flags() -> String {
     let mut number = VERSION.trim_start_matches('v').split('.');
     let (major, minor) = (number.next().unwrap_or_default(), number.next().unwrap_or_default());
     let commit = "0".repeat(40);
-    let mut flags = "-s -w".to_owned();
-    for package in ["k8s.io/component-base/version", "k8s.io/client-go/pkg/version"] {
-        flags += &format!(
-            " -X {package}.gitVersion={VERSION} -X {package}.gitMajor={major} -X {package}.gitMinor={minor} \
+    let stamps = ["k8s.io/component-base/version", "k8s.io/client-go/pkg/version"].map(|package| {
+        format!(
+            "-X {package}.gitVersion={VERSION} -X {package}.gitMajor={major} -X {package}.gitMinor={minor} \
              -X {package}.gitTreeState=clean -X {package}.gitCommit={commit} -X {package}.buildDate=1970-01-01T00:00:00Z"
-        );
-    }
-    flags
+        )
+    });
+    format!("-s -w {}", stamps.join(" "))
 }
 
 fn sum(sources: &Path) -> Result<String> {

@@ -1,0 +1,71 @@
+//! The stages of the operator and of the whole cluster.
+
+use std::{fs, time::Duration};
+
+use anyhow::{Context, Result};
+
+use super::{Run, source::integration, test_binaries::pass};
+use crate::{
+    cluster::{self, Cluster, ControlPlane, Target},
+    image, install,
+    shell::{self, Log},
+    tools,
+};
+
+/// The name of the cluster that the tests run in.
+pub const CLUSTER: &str = "verify";
+const QUESTION_LIMIT: Duration = Duration::from_mins(1);
+
+pub(super) fn operator(run: &Run, log: &Log) -> Result<()> {
+    integration(run, ("operator", "it"), &[], log)
+}
+
+pub(super) fn api_server(run: &Run, log: &Log) -> Result<()> {
+    let target = ("operator", "cluster");
+    let Some(context) = &run.context else {
+        let control_plane = ControlPlane::start(&run.cache, log)?;
+        let kubeconfig = control_plane.kubeconfig().display().to_string();
+        return integration(run, target, &[("BERTH_TEST_KUBECONFIG", kubeconfig)], log);
+    };
+    let kubectl = Target::existing(context, &run.cache, log)?.kubectl();
+    let minified = ["config", "view", "--minify", "--flatten", "--context", context];
+    let kubeconfig = shell::read(&mut kubectl.command(&minified), QUESTION_LIMIT)?;
+    let file = tempfile::NamedTempFile::new()?;
+    fs::write(file.path(), kubeconfig)?;
+    integration(
+        run,
+        target,
+        &[("BERTH_TEST_KUBECONFIG", file.path().display().to_string())],
+        log,
+    )
+}
+
+pub(super) fn cluster(run: &Run, log: &Log) -> Result<()> {
+    let tests = run.tests.integration("e2e", "cluster", log)?;
+    let images = image::build(&run.cache, log)?;
+    let helm = tools::helm(&run.cache, log)?;
+    tools::skopeo(&run.cache, log)?;
+    // What an interrupted run left must not decide the result of this one.
+    cluster::down(&run.cache, CLUSTER)?;
+    let cluster = Cluster::up(&run.cache, CLUSTER, log)?;
+    cluster.import(&images.registry, log)?;
+    cluster.import(&images.operator, log)?;
+    let target = Target::Own(cluster.clone());
+    let installed = install::operator(&target, &helm, &install::References::default(), log);
+    let outcome = installed.and_then(|()| pass(tests.within(cluster.inside(tests.path())), log));
+    if outcome.is_err() {
+        keep_logs(&cluster, run)?;
+    }
+    cluster::down(&run.cache, CLUSTER).context("end the cluster")?;
+    outcome
+}
+
+/// The components' logs go with the cluster; those of a failed run are kept.
+fn keep_logs(cluster: &Cluster, run: &Run) -> Result<()> {
+    let kept = run.cache.folder("log/verify-cluster")?;
+    for entry in fs::read_dir(cluster.logs())? {
+        let path = entry?.path();
+        fs::copy(&path, kept.join(path.file_name().unwrap_or_default()))?;
+    }
+    Ok(())
+}

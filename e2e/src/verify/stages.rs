@@ -1,0 +1,145 @@
+//! The table of stages, in the order in which they run.
+
+use anyhow::Result;
+
+use super::{Run, chart, kubernetes, registry, source};
+use crate::shell::Log;
+
+/// What a stage needs that takes long to build: it is begun before the first stage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Need {
+    Kubernetes,
+    Helm,
+    Images,
+}
+
+/// One line of the result.
+#[derive(Debug)]
+pub(super) struct Stage {
+    pub(super) name: &'static str,
+    /// A name for several stages, or its own.
+    group: &'static str,
+    pub(super) about: &'static str,
+    pub(super) needs: &'static [Need],
+    pub(super) run: fn(&Run, &Log) -> Result<()>,
+}
+
+impl Stage {
+    /// True when `name` is its name or that of its group.
+    pub(super) fn is(&self, name: &str) -> bool {
+        self.name == name || self.group == name
+    }
+}
+
+const fn stage(name: &'static str, about: &'static str, run: fn(&Run, &Log) -> Result<()>) -> Stage {
+    Stage {
+        name,
+        group: name,
+        about,
+        needs: &[],
+        run,
+    }
+}
+
+impl Stage {
+    const fn of(self, group: &'static str) -> Self {
+        Self { group, ..self }
+    }
+
+    const fn needs(self, needs: &'static [Need]) -> Self {
+        Self { needs, ..self }
+    }
+}
+
+pub(super) const STAGES: &[Stage] = &[
+    stage("format", "rustfmt and gofmt would change nothing", source::format),
+    stage("lint", "clippy finds nothing", source::lint),
+    stage("docs", "the documentation builds without a warning", source::docs),
+    stage("build", "every test compiles", source::build),
+    stage(
+        "layering",
+        "the data plane's modules use only what is below them",
+        registry::layering,
+    ),
+    stage(
+        "unit",
+        "tests beside the code, and the examples in its documentation",
+        source::unit,
+    ),
+    stage(
+        "operator",
+        "the operator's decisions and what it builds",
+        kubernetes::operator,
+    ),
+    stage(
+        "sqlite",
+        "the data plane on SQLite and the file system",
+        registry::sqlite,
+    ),
+    stage(
+        "postgres-oldest",
+        "the data plane on PostgreSQL 15",
+        registry::postgres_oldest,
+    )
+    .of("postgres"),
+    stage(
+        "postgres-newest",
+        "the data plane on the newest PostgreSQL",
+        registry::postgres_newest,
+    )
+    .of("postgres"),
+    stage(
+        "s3-sqlite",
+        "the data plane on SQLite and an S3 server",
+        registry::s3_sqlite,
+    )
+    .of("s3"),
+    stage(
+        "s3-postgres",
+        "the data plane on PostgreSQL and an S3 server",
+        registry::s3_postgres,
+    )
+    .of("s3"),
+    stage(
+        "crash-sqlite",
+        "kill -9 amid pushes loses nothing: SQLite, files",
+        registry::crash_sqlite,
+    )
+    .of("crash"),
+    stage(
+        "crash-sqlite-s3",
+        "kill -9 amid pushes loses nothing: SQLite, S3",
+        registry::crash_sqlite_s3,
+    )
+    .of("crash"),
+    stage(
+        "crash-postgres",
+        "kill -9 amid pushes loses nothing: PostgreSQL, files",
+        registry::crash_postgres,
+    )
+    .of("crash"),
+    stage(
+        "crash-postgres-s3",
+        "kill -9 amid pushes loses nothing: PostgreSQL, S3",
+        registry::crash_postgres_s3,
+    )
+    .of("crash"),
+    stage(
+        "chart",
+        "the chart lints and renders, its definitions are those in crds/",
+        chart::chart,
+    )
+    .needs(&[Need::Helm]),
+    stage(
+        "api-server",
+        "what the operator applies, against a real API server",
+        kubernetes::api_server,
+    )
+    .needs(&[Need::Kubernetes]),
+    stage(
+        "cluster",
+        "Berth in a whole cluster: push, pull, replicas, failures",
+        kubernetes::cluster,
+    )
+    .needs(&[Need::Kubernetes, Need::Helm, Need::Images]),
+];

@@ -1,0 +1,128 @@
+//! The test programs of the whole workspace, compiled once.
+//!
+//! `cargo test -p ONE` would choose other features for shared dependencies than `-p TWO`, and compile them twice.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, anyhow};
+use serde_json::Value;
+
+use super::source::cargo;
+use crate::{shell, shell::Log};
+
+const BUILD_LIMIT: Duration = Duration::from_mins(50);
+const RUN_LIMIT: Duration = Duration::from_mins(20);
+
+/// Compiled when the first stage asks for one.
+#[derive(Debug, Default)]
+pub(super) struct TestBinaries {
+    built: OnceLock<Result<Vec<TestBinary>, String>>,
+}
+
+/// A program with tests.
+#[derive(Debug, Clone)]
+pub(super) struct TestBinary {
+    /// The folder of its package.
+    package: PathBuf,
+    /// The name of the target: that of the library, the binary or the file in `tests`.
+    target: String,
+    /// A target of `tests`, in place of one with tests beside the code.
+    integration: bool,
+    path: PathBuf,
+}
+
+impl TestBinaries {
+    /// All of them.
+    pub(super) fn all(&self, log: &Log) -> Result<&[TestBinary]> {
+        let built = self
+            .built
+            .get_or_init(|| compile(log).map_err(|error| format!("{error:#}")));
+        built
+            .as_deref()
+            .map_err(|error| anyhow!("the tests do not compile: {error}"))
+    }
+
+    /// The target `name` of the folder `tests` of a package.
+    pub(super) fn integration(&self, package: &str, name: &str, log: &Log) -> Result<&TestBinary> {
+        let package = crate::tree().join(package);
+        let mut all = self.all(log)?.iter();
+        let found = all.find(|test| test.integration && test.package == package && test.target == name);
+        found.with_context(|| format!("there is no test target {name} in {}", package.display()))
+    }
+}
+
+impl TestBinary {
+    /// True for tests beside the code.
+    pub(super) fn is_unit(&self) -> bool {
+        !self.integration
+    }
+
+    /// The command that runs its tests.
+    pub(super) fn command(&self) -> Command {
+        self.within(Command::new(&self.path))
+    }
+
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// `command`, which runs it somehow, with what cargo would set; settings of the caller's shell do not reach the tests.
+    pub(super) fn within(&self, mut command: Command) -> Command {
+        command
+            .current_dir(&self.package)
+            .env("CARGO_MANIFEST_DIR", &self.package);
+        for (variable, _) in std::env::vars_os() {
+            if variable.to_string_lossy().starts_with("BERTH_") && variable != "BERTH_CACHE" {
+                command.env_remove(variable);
+            }
+        }
+        command
+    }
+}
+
+/// Runs the tests of `command`, and insists that there was one.
+pub(super) fn pass(mut command: Command, log: &Log) -> Result<()> {
+    shell::run(&mut command, log, RUN_LIMIT)?;
+    let ran_none = log.tail(5).contains("test result: ok. 0 passed");
+    if ran_none {
+        return Err(anyhow!("no test ran"));
+    }
+    Ok(())
+}
+
+fn compile(log: &Log) -> Result<Vec<TestBinary>> {
+    let mut build = cargo(&[
+        "test",
+        "--workspace",
+        "--no-run",
+        "--message-format",
+        "json-render-diagnostics",
+    ]);
+    let messages = shell::read_with_log(&mut build, log, BUILD_LIMIT)?;
+    let mut found = Vec::new();
+    for message in messages.lines() {
+        let message: Value = serde_json::from_str(message).context("read cargo's messages")?;
+        if message["reason"] == "compiler-artifact" && message["profile"]["test"] == true {
+            found.extend(test_binary(&message));
+        }
+    }
+    Ok(found)
+}
+
+fn test_binary(message: &Value) -> Option<TestBinary> {
+    let package = Path::new(message["manifest_path"].as_str()?).parent()?.to_owned();
+    let integration = message["target"]["kind"].as_array()?.iter().any(|kind| kind == "test");
+    let target = message["target"]["name"].as_str()?.to_owned();
+    Some(TestBinary {
+        package,
+        target,
+        integration,
+        path: message["executable"].as_str()?.into(),
+    })
+}
