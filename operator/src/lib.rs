@@ -1,8 +1,34 @@
 //! The operator that runs container registries: it turns a `Registry` object into pods, Services and migrations.
+//!
+//! | module | job |
+//! |---|---|
+//! | [`cli`] | the command line |
+//! | [`runner`] | the controllers: what is watched, retries, an orderly stop |
+//! | [`admin`] | `/livez`, `/readyz`, `/metrics` |
+//! | [`registry`] | the controller of Registry: observe, validate, build, apply, status |
+//! | [`management`] | what pods say about themselves |
+//! | [`cluster`] | every request to the API server, within the table of [`rbac`] |
+//! | [`ownership`] | whether an object still is as it was applied |
+//! | [`events`], [`metrics`], [`error`], [`context`], [`clock`], [`content_hash`], [`labels`] | small parts |
+//! | [`api`] | the kinds |
 
+pub mod admin;
 #[expect(
     unreachable_pub,
     reason = "KubeSchema repeats each struct inside a function, where pub reaches nobody"
 )]
 pub mod api;
 pub mod cli;
+pub mod clock;
+pub mod cluster;
+pub mod content_hash;
+pub mod context;
+pub mod error;
+pub mod events;
+pub mod labels;
+pub mod management;
+pub mod metrics;
+pub mod ownership;
+pub mod rbac;
+pub mod registry;
+pub mod runner;

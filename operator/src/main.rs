@@ -7,6 +7,7 @@ use clap::Parser;
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
+        Command::Run(run) => run.run(),
         Command::Crds(crds) => crds.run(),
     };
     match outcome {

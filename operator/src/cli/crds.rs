@@ -1,28 +1,12 @@
-//! The command line: `run` and `crds`.
+//! `berth-operator crds`.
 
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use clap::{Args, Parser, Subcommand};
+use clap::Args;
 
 use crate::api;
-
-/// Runs container registries on Kubernetes.
-#[derive(Debug, Parser)]
-#[command(name = "berth-operator", version, about, long_about = None)]
-pub struct Cli {
-    /// What to do.
-    #[command(subcommand)]
-    pub command: Command,
-}
-
-/// What the operator can be asked to do.
-#[derive(Debug, Subcommand)]
-pub enum Command {
-    /// Print the definitions of the operator's kinds, or write them to a folder
-    Crds(Crds),
-}
 
 /// Options of `crds`.
 #[derive(Debug, Args)]

@@ -1,0 +1,233 @@
+//! Every request to the API server, each checked against the table of permissions before it is sent.
+//!
+//! All methods are safe to drop midway: a request was either carried out by the API server or it was not.
+
+use std::fmt::Debug;
+
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::runtime::events::{Event, Recorder};
+use kube::{Client, Resource, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::api::Registry;
+use crate::content_hash;
+use crate::error::{Error, is_conflict};
+use crate::labels::OPERATOR;
+use crate::metrics::Metrics;
+use crate::ownership::{self, APPLIED_HASH};
+use crate::rbac::{self, Verb};
+
+/// A kind of object that lives in a namespace and that the operator reads or writes.
+pub trait Object:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope> + Serialize + DeserializeOwned + Clone + Debug + Send + Sync
+{
+}
+
+impl<K> Object for K where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Serialize
+        + DeserializeOwned
+        + Clone
+        + Debug
+        + Send
+        + Sync
+{
+}
+
+/// The API server, as far as the operator may use it.
+#[derive(Clone)]
+pub struct Cluster {
+    client: Client,
+    recorder: Recorder,
+    metrics: Metrics,
+}
+
+impl Debug for Cluster {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cluster").finish_non_exhaustive()
+    }
+}
+
+impl Cluster {
+    /// The API server behind `client`.
+    pub fn new(client: Client, metrics: Metrics) -> Self {
+        let recorder = Recorder::new(client.clone(), OPERATOR.into());
+        Self {
+            client,
+            recorder,
+            metrics,
+        }
+    }
+
+    /// The object of that name, if it is there.
+    ///
+    /// # Errors
+    /// [`Error::Api`], as from every method here.
+    pub async fn get<K: Object>(&self, namespace: &str, name: &str) -> Result<Option<K>, Error> {
+        self.check::<K>("", Verb::Get)?;
+        self.api::<K>(namespace)
+            .get_opt(name)
+            .await
+            .map_err(failed::<K>(Verb::Get, name))
+    }
+
+    /// The objects with those labels.
+    ///
+    /// # Errors
+    /// [`Error::Api`].
+    pub async fn list<K: Object>(&self, namespace: &str, selector: &str) -> Result<Vec<K>, Error> {
+        self.check::<K>("", Verb::List)?;
+        let listed = self
+            .api::<K>(namespace)
+            .list(&ListParams::default().labels(selector))
+            .await;
+        listed.map(|list| list.items).map_err(failed::<K>(Verb::List, ""))
+    }
+
+    /// The API of a kind in one namespace or in all, for watching.
+    ///
+    /// # Errors
+    /// [`Error::NotGranted`].
+    pub fn watched<K: Object>(&self, namespace: Option<&str>) -> Result<Api<K>, Error> {
+        self.check::<K>("", Verb::List)?;
+        self.check::<K>("", Verb::Watch)?;
+        Ok(namespace.map_or_else(|| Api::all(self.client.clone()), |namespace| self.api(namespace)))
+    }
+
+    /// `secret` made, or the one that was there already.
+    ///
+    /// # Errors
+    /// [`Error::Api`].
+    pub async fn create_secret_once(&self, namespace: &str, secret: &Secret) -> Result<Secret, Error> {
+        self.check::<Secret>("", Verb::Create)?;
+        let name = secret.name_any();
+        match self
+            .api::<Secret>(namespace)
+            .create(&PostParams::default(), secret)
+            .await
+        {
+            Ok(created) => Ok(created),
+            Err(error) if is_conflict(&error) => {
+                let existing = self.get(namespace, &name).await?;
+                existing.ok_or(error).map_err(failed::<Secret>(Verb::Create, &name))
+            }
+            Err(error) => Err(failed::<Secret>(Verb::Create, &name)(error)),
+        }
+    }
+
+    /// `desired` as it is in the cluster, applied unless `live` already is as it was applied.
+    ///
+    /// Fields that others own and that `desired` has are taken over; all other fields are left alone.
+    ///
+    /// # Errors
+    /// [`Error::Api`].
+    pub async fn apply<K: Object>(&self, desired: &K, live: Option<&K>) -> Result<K, Error> {
+        let patch = with_hash(desired)?;
+        if let Some(live) = live.filter(|live| ownership::is_as_applied(live.meta(), &patch)) {
+            return Ok(live.clone());
+        }
+        self.check::<K>("", Verb::Create)?;
+        self.check::<K>("", Verb::Patch)?;
+        let name = desired.name_any();
+        tracing::info!(kind = %K::kind(&()), %name, new = live.is_none(), "applying {} {name}", K::kind(&()));
+        let api = self.api::<K>(&desired.namespace().unwrap_or_default());
+        let applied = api
+            .patch(&name, &PatchParams::apply(OPERATOR).force(), &Patch::Apply(&patch))
+            .await;
+        applied.map_err(failed::<K>(Verb::Patch, &name))
+    }
+
+    /// Makes `status` the status of the Registry of that name.
+    ///
+    /// # Errors
+    /// [`Error::Api`].
+    pub async fn apply_status(&self, namespace: &str, name: &str, status: &Value) -> Result<(), Error> {
+        self.check::<Registry>("status", Verb::Patch)?;
+        let patch = serde_json::json!({
+            "apiVersion": Registry::api_version(&()), "kind": Registry::kind(&()),
+            "metadata": {"name": name}, "status": status,
+        });
+        let parameters = PatchParams::apply(OPERATOR).force();
+        let applied = self
+            .api::<Registry>(namespace)
+            .patch_status(name, &parameters, &Patch::Apply(&patch))
+            .await;
+        applied.map(drop).map_err(failed::<Registry>(Verb::Patch, name))
+    }
+
+    /// Removes the object and what it owns; one that is gone already is no error.
+    ///
+    /// # Errors
+    /// [`Error::Api`].
+    pub async fn delete<K: Object>(&self, namespace: &str, name: &str) -> Result<(), Error> {
+        self.check::<K>("", Verb::Delete)?;
+        match self.api::<K>(namespace).delete(name, &DeleteParams::background()).await {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+            Err(error) => Err(failed::<K>(Verb::Delete, name)(error)),
+        }
+    }
+
+    /// Publishes `event` about `registry`.
+    ///
+    /// # Errors
+    /// [`Error::Api`].
+    pub async fn publish(&self, registry: &Registry, event: &Event) -> Result<(), Error> {
+        for verb in [Verb::Create, Verb::Patch] {
+            self.check_named("events.k8s.io", "events", verb)?;
+        }
+        let failed = failed::<k8s_openapi::api::events::v1::Event>(Verb::Create, &event.reason);
+        self.recorder
+            .publish(event, &registry.object_ref(&()))
+            .await
+            .map_err(failed)
+    }
+
+    fn api<K: Object>(&self, namespace: &str) -> Api<K> {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+
+    fn check<K: Object>(&self, subresource: &str, verb: Verb) -> Result<(), Error> {
+        let plural = K::plural(&());
+        match subresource {
+            "" => self.check_named(&K::group(&()), &plural, verb),
+            subresource => self.check_named(&K::group(&()), &format!("{plural}/{subresource}"), verb),
+        }
+    }
+
+    fn check_named(&self, group: &str, resource: &str, verb: Verb) -> Result<(), Error> {
+        if !rbac::is_granted(group, resource, verb) {
+            return Err(Error::NotGranted {
+                verb,
+                resource: resource.to_owned(),
+            });
+        }
+        self.metrics.asked(verb.as_str(), group, resource);
+        Ok(())
+    }
+}
+
+fn failed<K: Object>(verb: Verb, name: &str) -> impl FnOnce(kube::Error) -> Error {
+    let (resource, name) = (K::plural(&()).into_owned(), name.to_owned());
+    move |source| Error::Api {
+        verb,
+        resource,
+        name,
+        source: Box::new(source),
+    }
+}
+
+fn with_hash<K: Object>(desired: &K) -> Result<Value, Error> {
+    let serialised = serde_json::to_value(desired);
+    let mut value = serialised.map_err(|source| Error::Serialise {
+        kind: K::kind(&()).into_owned(),
+        source,
+    })?;
+    let hash = content_hash::of_value(&value);
+    value["metadata"]["annotations"][APPLIED_HASH] = Value::String(hash);
+    Ok(value)
+}

@@ -1,0 +1,97 @@
+//! What the operator counts. Labels come from closed sets: never a name, never a text.
+
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+
+/// How a pass ended.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Reconciled {
+    kind: &'static str,
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Failed {
+    kind: &'static str,
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Asked {
+    verb: &'static str,
+    group: String,
+    resource: String,
+}
+
+/// The operator's metrics.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    reconciles: Family<Reconciled, Counter>,
+    errors: Family<Failed, Counter>,
+    seconds: Histogram,
+    requests: Family<Asked, Counter>,
+}
+
+impl Metrics {
+    /// Metrics that `registry` shows.
+    pub fn register(registry: &mut Registry) -> Self {
+        let metrics = Self {
+            reconciles: Family::default(),
+            errors: Family::default(),
+            seconds: Histogram::new(exponential_buckets(0.005, 2.0, 12)),
+            requests: Family::default(),
+        };
+        let operator = registry.sub_registry_with_prefix("berth_operator");
+        operator.register(
+            "reconcile",
+            "Passes over an object, by how they ended",
+            metrics.reconciles.clone(),
+        );
+        operator.register(
+            "reconcile_errors",
+            "Passes that failed, by reason",
+            metrics.errors.clone(),
+        );
+        operator.register(
+            "reconcile_duration_seconds",
+            "How long a pass takes",
+            metrics.seconds.clone(),
+        );
+        operator.register(
+            "api_requests",
+            "Requests to the API server, by permission",
+            metrics.requests.clone(),
+        );
+        metrics
+    }
+
+    /// Counts a pass that ended as it should.
+    pub fn reconciled(&self, kind: &'static str, took: Duration) {
+        self.reconciles.get_or_create(&Reconciled { kind, result: "ok" }).inc();
+        self.seconds.observe(took.as_secs_f64());
+    }
+
+    /// Counts a pass that failed; `reason` is one of the fixed words of `Error::reason`.
+    pub fn failed(&self, kind: &'static str, reason: &'static str, took: Duration) {
+        self.reconciles
+            .get_or_create(&Reconciled { kind, result: "error" })
+            .inc();
+        self.errors.get_or_create(&Failed { kind, reason }).inc();
+        self.seconds.observe(took.as_secs_f64());
+    }
+
+    /// Counts a request; the three words are from the table of permissions.
+    pub fn asked(&self, verb: &'static str, group: &str, resource: &str) {
+        let asked = Asked {
+            verb,
+            group: group.to_owned(),
+            resource: resource.to_owned(),
+        };
+        self.requests.get_or_create(&asked).inc();
+    }
+}

@@ -1,0 +1,139 @@
+//! Every write of a pass but the status: the objects, in the order in which they need one another.
+
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim};
+use kube::ResourceExt;
+
+use super::build::{self, Objects};
+use super::credentials::{self, HTTP_SECRET_KEY};
+use super::migration::{JobState, state};
+use super::observe::{self, Observed};
+use super::prune::{self, Superseded};
+use super::rollout::Rollout;
+use super::status::Stage;
+use super::trouble::{self, Scrubber};
+use super::validate::ValidRegistry;
+use crate::cluster::Cluster;
+use crate::error::Error;
+
+/// The digest of the Secrets that pods read; makes the generated one first if it is not there.
+///
+/// # Errors
+/// When the Secret cannot be made.
+pub async fn ensure_secrets(
+    cluster: &Cluster,
+    registry: &ValidRegistry,
+    observed: &mut Observed,
+) -> Result<String, Error> {
+    let name = credentials::http_secret(&registry.name).secret;
+    if !observed.secrets.contains_key(&name) {
+        let wanted = build::http_secret(registry, hex::encode(rand::random::<[u8; 32]>()));
+        let secret = cluster.create_secret_once(&registry.namespace, &wanted).await?;
+        observed.secrets.insert(name.clone(), observe::values(secret));
+    }
+    let http_secret = observed
+        .secrets
+        .get(&name)
+        .and_then(|values| values.get(HTTP_SECRET_KEY));
+    let http_secret = http_secret.cloned().unwrap_or_default();
+    Ok(credentials::digest(
+        &http_secret,
+        &registry.credentials,
+        &observed.secrets,
+    ))
+}
+
+/// Brings the cluster to `objects` as far as it goes now, and says how far that is.
+///
+/// The Deployment is not touched before the migration of the wanted version has succeeded: until then the pods that
+/// run go on serving. Repeating the call is safe, and writes nothing when nothing changed. Dropping it midway leaves a
+/// state from which the next call goes on.
+///
+/// # Errors
+/// The first write that failed.
+pub async fn apply(
+    cluster: &Cluster,
+    registry: &ValidRegistry,
+    objects: &Objects,
+    observed: &Observed,
+) -> Result<Stage, Error> {
+    apply_groundwork(cluster, objects, observed).await?;
+    let scrubber = Scrubber {
+        credentials: &registry.credentials,
+        secrets: &observed.secrets,
+    };
+    if let Some(job) = &objects.migration
+        && let Some(unfinished) = migrate(cluster, job, observed, scrubber).await?
+    {
+        return Ok(unfinished);
+    }
+    let deployment: Deployment = cluster.apply(&objects.deployment, observed.deployment.as_ref()).await?;
+    if Rollout::of(&deployment).is_complete() {
+        remove(cluster, &registry.namespace, &prune::superseded(objects, observed)).await?;
+    }
+    let trouble = trouble::of_serving_pods(&deployment, &observed.pods, scrubber);
+    Ok(Stage::Deployed {
+        deployment: Box::new(deployment),
+        trouble,
+    })
+}
+
+async fn apply_groundwork(cluster: &Cluster, objects: &Objects, observed: &Observed) -> Result<(), Error> {
+    cluster
+        .apply(&objects.service_account, observed.service_account.as_ref())
+        .await?;
+    let wanted = objects.config_map.name_any();
+    let config_map = observed.config_maps.iter().find(|found| found.name_any() == wanted);
+    cluster.apply::<ConfigMap>(&objects.config_map, config_map).await?;
+    if let Some(claim) = &objects.claim {
+        cluster
+            .apply::<PersistentVolumeClaim>(claim, observed.claim.as_ref())
+            .await?;
+    }
+    cluster.apply(&objects.service, observed.service.as_ref()).await?;
+    cluster
+        .apply(&objects.admin_service, observed.admin_service.as_ref())
+        .await?;
+    Ok(())
+}
+
+/// What the migration still needs; `None` when it is done.
+///
+/// A Job is made once and never changed: its name already says all that its content depends on.
+async fn migrate(
+    cluster: &Cluster,
+    job: &Job,
+    observed: &Observed,
+    scrubber: Scrubber<'_>,
+) -> Result<Option<Stage>, Error> {
+    let name = job.name_any();
+    let Some(live) = observed.jobs.iter().find(|found| found.name_any() == name) else {
+        cluster.apply(job, None).await?;
+        return Ok(Some(Stage::Migrating {
+            job: name,
+            trouble: None,
+        }));
+    };
+    Ok(match state(live) {
+        JobState::Succeeded => None,
+        JobState::Running => {
+            let trouble = trouble::of_job_pods(&name, &observed.pods, scrubber);
+            Some(Stage::Migrating { job: name, trouble })
+        }
+        JobState::Failed { message } => {
+            let cause = trouble::last_words_of_job(&name, &observed.pods, scrubber).unwrap_or(message);
+            Some(Stage::MigrationFailed { job: name, cause })
+        }
+    })
+}
+
+async fn remove(cluster: &Cluster, namespace: &str, superseded: &Superseded) -> Result<(), Error> {
+    for name in &superseded.config_maps {
+        cluster.delete::<ConfigMap>(namespace, name).await?;
+    }
+    for name in &superseded.jobs {
+        cluster.delete::<Job>(namespace, name).await?;
+    }
+    Ok(())
+}

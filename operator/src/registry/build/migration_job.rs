@@ -1,0 +1,90 @@
+//! The Job that migrates a PostgreSQL database before the pods change.
+//!
+//! Its name says what it was for: this Registry, this database, this image. So a finished Job of another version is
+//! never taken for this one's, and nothing about a Job is ever changed. It stays until the rollout that it was for is
+//! complete: it is the record of what happened.
+
+use k8s_openapi::api::batch::v1::{
+    Job, JobSpec, PodFailurePolicy, PodFailurePolicyOnExitCodesRequirement, PodFailurePolicyOnPodConditionsPattern,
+    PodFailurePolicyRule,
+};
+use k8s_openapi::api::core::v1::PodTemplateSpec;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde_json::json;
+
+use super::super::validate::ValidRegistry;
+use super::metadata;
+use super::pod::{self, Data};
+use crate::api::database::Postgres;
+use crate::content_hash;
+use crate::labels::{self, Component, names};
+
+/// Name of the container.
+const CONTAINER: &str = "migrate";
+/// The command was used wrongly: trying again cannot help.
+const USED_WRONGLY: i32 = 2;
+/// Another run holds the migration lock: trying again costs nothing.
+const LOCKED: i32 = 20;
+/// How often a failed migration is tried again before a person is asked.
+const RETRIES: i32 = 2;
+/// How long all tries together may take.
+const DEADLINE_SECS: i64 = 1800;
+
+pub(super) fn build(registry: &ValidRegistry, config_name: &str) -> Option<Job> {
+    let postgres = registry.postgres.as_ref()?;
+    let name = names::migration_job(&registry.name, &hash(registry, postgres));
+    let arguments = ["migrate", "up", "--phase", "pre", "--output", "json"];
+    let mut pod = pod::spec(
+        registry,
+        config_name,
+        Data::Scratch,
+        vec![pod::container(registry, CONTAINER, &arguments)],
+    );
+    pod.restart_policy = Some("Never".to_owned());
+    Some(Job {
+        metadata: metadata(registry, name, Component::Migration),
+        spec: Some(JobSpec {
+            backoff_limit: Some(RETRIES),
+            active_deadline_seconds: Some(DEADLINE_SECS),
+            pod_failure_policy: Some(failure_policy()),
+            template: PodTemplateSpec {
+                metadata: Some(ObjectMeta {
+                    labels: Some(labels::labels(&registry.name, Component::Migration)),
+                    ..ObjectMeta::default()
+                }),
+                spec: Some(pod),
+            },
+            ..JobSpec::default()
+        }),
+        ..Job::default()
+    })
+}
+
+/// How the database is reached belongs to it, so a corrected spec starts a new Job by itself.
+fn hash(registry: &ValidRegistry, postgres: &Postgres) -> String {
+    let database = content_hash::sorted(&json!(postgres)).to_string();
+    content_hash::short(&[&registry.uid, &database, &registry.image.reference, "pre"])
+}
+
+fn failure_policy() -> PodFailurePolicy {
+    let on_exit = |action: &str, code: i32| PodFailurePolicyRule {
+        action: action.to_owned(),
+        on_exit_codes: Some(PodFailurePolicyOnExitCodesRequirement {
+            container_name: Some(CONTAINER.to_owned()),
+            operator: "In".to_owned(),
+            values: vec![code],
+        }),
+        on_pod_conditions: None,
+    };
+    let disrupted = PodFailurePolicyRule {
+        action: "Ignore".to_owned(),
+        on_exit_codes: None,
+        on_pod_conditions: Some(vec![PodFailurePolicyOnPodConditionsPattern {
+            type_: "DisruptionTarget".to_owned(),
+            status: "True".to_owned(),
+        }]),
+    };
+    PodFailurePolicy {
+        rules: vec![on_exit("FailJob", USED_WRONGLY), on_exit("Ignore", LOCKED), disrupted],
+    }
+}

@@ -1,0 +1,242 @@
+//! What the objects of a Registry look like.
+
+use k8s_openapi::api::core::v1::PodSpec;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::api::Registry;
+use crate::registry::fixtures::{production, registry, valid};
+
+fn objects(registry: &Registry) -> Objects {
+    build(&valid(registry), "digest")
+}
+
+fn pod(objects: &Objects) -> Value {
+    json!(
+        objects
+            .deployment
+            .spec
+            .as_ref()
+            .unwrap()
+            .template
+            .spec
+            .as_ref()
+            .unwrap()
+    )
+}
+
+fn job_pod(objects: &Objects) -> PodSpec {
+    objects.migration.clone().unwrap().spec.unwrap().template.spec.unwrap()
+}
+
+/// What the `restricted` level of Pod Security asks for, and more.
+fn assert_restricted(pod: &Value) {
+    assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
+    assert_eq!(pod["securityContext"]["seccompProfile"]["type"], "RuntimeDefault");
+    assert_eq!(pod["automountServiceAccountToken"], false);
+    for member in ["hostNetwork", "hostPID", "hostIPC"] {
+        assert!(pod[member].is_null(), "{member}");
+    }
+    let containers = ["containers", "initContainers"]
+        .into_iter()
+        .filter_map(|member| pod[member].as_array())
+        .flatten();
+    for container in containers {
+        let security = &container["securityContext"];
+        assert_eq!(security["allowPrivilegeEscalation"], false);
+        assert_eq!(security["readOnlyRootFilesystem"], true);
+        assert_eq!(security["capabilities"]["drop"], json!(["ALL"]));
+    }
+}
+
+#[test]
+fn every_pod_keeps_to_the_restricted_level() {
+    assert_restricted(&pod(&objects(&registry(&json!({})))));
+
+    let production = objects(&production(&json!({})));
+
+    assert_restricted(&pod(&production));
+    assert_restricted(&json!(job_pod(&production)));
+}
+
+#[test]
+fn sqlite_is_migrated_by_the_one_pod_that_owns_the_file() {
+    let objects = objects(&registry(&json!({})));
+
+    assert_eq!(objects.migration, None);
+    assert_eq!(
+        pod(&objects)["initContainers"][0]["args"],
+        json!(["migrate", "up", "--phase", "all", "--config", "/etc/berth/config.yaml"])
+    );
+    assert_eq!(
+        objects.deployment.spec.unwrap().strategy.unwrap().type_.as_deref(),
+        Some("Recreate")
+    );
+}
+
+#[test]
+fn postgres_is_migrated_by_a_job_and_pods_are_replaced_one_by_one() {
+    let objects = objects(&production(&json!({})));
+
+    assert_eq!(
+        job_pod(&objects).containers[0].args.as_deref().unwrap(),
+        [
+            "migrate",
+            "up",
+            "--phase",
+            "pre",
+            "--output",
+            "json",
+            "--config",
+            "/etc/berth/config.yaml"
+        ]
+    );
+    assert!(pod(&objects)["initContainers"].is_null());
+    assert_eq!(
+        objects.deployment.spec.unwrap().strategy.unwrap().type_.as_deref(),
+        Some("RollingUpdate")
+    );
+}
+
+#[test]
+fn a_migration_is_named_after_registry_database_and_image() {
+    let name = |registry: &Registry| objects(registry).migration.unwrap().metadata.name.unwrap();
+    let first = name(&production(&json!({})));
+    let mut other_uid = production(&json!({}));
+    other_uid.metadata.uid = Some("uid-2".to_owned());
+    let mut other_host = production(&json!({}));
+    other_host
+        .spec
+        .database
+        .as_mut()
+        .unwrap()
+        .postgres
+        .as_mut()
+        .unwrap()
+        .host = "db2".to_owned();
+
+    assert!(first.starts_with("images-mig-pre-"), "{first}");
+    assert_eq!(
+        first,
+        name(&production(
+            &json!({"replicas": 4, "config": {"log": {"level": "debug"}}})
+        ))
+    );
+    assert_ne!(first, name(&production(&json!({"version": "0.2.0"}))));
+    assert_ne!(first, name(&other_uid));
+    assert_ne!(first, name(&other_host));
+}
+
+#[test]
+fn the_claim_outlives_the_registry_and_everything_else_goes_with_it() {
+    let objects = objects(&registry(&json!({})));
+
+    assert_eq!(objects.claim.unwrap().metadata.owner_references, None);
+    let owned = [
+        objects.service_account.metadata,
+        objects.config_map.metadata,
+        objects.service.metadata,
+        objects.admin_service.metadata,
+        objects.deployment.metadata,
+    ];
+    for metadata in owned {
+        let owners = metadata.owner_references.unwrap();
+        assert_eq!(
+            (owners[0].uid.as_str(), owners[0].controller),
+            ("uid-1", Some(true)),
+            "{:?}",
+            metadata.name
+        );
+    }
+}
+
+#[test]
+fn an_existing_claim_is_mounted_and_not_applied() {
+    let objects = objects(&registry(&json!({"storage": {"filesystem": {"claimName": "mine"}}})));
+
+    assert_eq!(objects.claim, None);
+    assert_eq!(
+        pod(&objects)["volumes"][1]["persistentVolumeClaim"]["claimName"],
+        "mine"
+    );
+}
+
+#[test]
+fn a_changed_configuration_is_another_config_map_and_another_pod_template() {
+    let before = objects(&registry(&json!({})));
+    let after = objects(&registry(&json!({"config": {"log": {"level": "debug"}}})));
+
+    assert_ne!(before.config_map.metadata.name, after.config_map.metadata.name);
+    assert_ne!(pod(&before), pod(&after));
+}
+
+#[test]
+fn the_configuration_in_the_config_map_is_the_merged_one() {
+    let registry = production(&json!({"config": {"uploads": {"expiry": "1h"}}}));
+    let text = objects(&registry)
+        .config_map
+        .data
+        .unwrap()
+        .remove("config.yaml")
+        .unwrap();
+
+    let config: Value = serde_yaml::from_str(&text).unwrap();
+
+    assert_eq!(config, valid(&registry).config);
+}
+
+#[test]
+fn secrets_reach_the_pods_as_variables_and_never_as_text() {
+    let objects = objects(&production(&json!({})));
+
+    let env = pod(&objects)["containers"][0]["env"].clone();
+    let names: Vec<_> = env
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|variable| variable["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        names,
+        [
+            "BERTH_DATABASE_USERNAME",
+            "BERTH_DATABASE_PASSWORD",
+            "BERTH_STORAGE_S3_ACCESS_KEY_ID",
+            "BERTH_STORAGE_S3_SECRET_ACCESS_KEY",
+            "BERTH_HTTP_SECRET"
+        ]
+    );
+    assert!(
+        !format!("{objects:?}").contains("value-of-"),
+        "a value of a Secret is in an object"
+    );
+}
+
+#[test]
+fn a_pod_has_longer_than_the_drain_timeout_to_stop() {
+    let objects = objects(&registry(&json!({"config": {"http": {"drain_timeout": "5m"}}})));
+
+    assert!(pod(&objects)["terminationGracePeriodSeconds"].as_i64().unwrap() > 300);
+}
+
+#[test]
+fn pods_get_no_variables_of_services() {
+    let production = objects(&production(&json!({})));
+
+    assert_eq!(pod(&production)["enableServiceLinks"], false);
+    assert_eq!(job_pod(&production).enable_service_links, Some(false));
+}
+
+#[test]
+fn the_database_authority_is_a_file_that_the_configuration_names() {
+    let registry = production(&json!({"database": {"postgres": {
+        "host": "db", "name": "berth", "sslMode": "verify-full",
+        "credentialsRef": {"name": "db"}, "caRef": {"name": "db", "key": "username"},
+    }}}));
+    let objects = objects(&registry);
+
+    let config: Value = serde_yaml::from_str(&objects.config_map.data.as_ref().unwrap()["config.yaml"]).unwrap();
+
+    assert_eq!(config["database"]["ca_file"], "/etc/berth-database-ca/username");
+    assert_eq!(pod(&objects)["volumes"][3]["secret"]["secretName"], "db");
+}

@@ -1,0 +1,218 @@
+//! Which keys of which Secrets a Registry's pods read, and what may be said about them; pure.
+
+use std::collections::BTreeMap;
+
+use sha2::{Digest, Sha256};
+
+use crate::api::Registry;
+use crate::labels::names;
+
+/// Key of the generated Secret.
+pub const HTTP_SECRET_KEY: &str = "http-secret";
+
+/// A key of a Secret that pods read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Credential {
+    /// Name of the Secret.
+    pub secret: String,
+    /// Key in it.
+    pub key: String,
+    /// How the pods get it.
+    pub delivery: Delivery,
+    /// The field of the spec that names the Secret.
+    pub field: &'static str,
+}
+
+/// How a value reaches the pods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// As an environment variable. The value must never be shown.
+    SecretVariable(&'static str),
+    /// As an environment variable whose value may be shown.
+    Variable(&'static str),
+    /// As a file.
+    File,
+}
+
+/// The keys that `registry`'s spec refers to. The generated Secret is not among them.
+pub fn referenced(registry: &Registry) -> Vec<Credential> {
+    use Delivery::{File, SecretVariable, Variable};
+    let mut credentials = Vec::new();
+    let mut refer = |secret: &str, key: &str, delivery, field| {
+        credentials.push(Credential {
+            secret: secret.to_owned(),
+            key: key.to_owned(),
+            delivery,
+            field,
+        });
+    };
+    if let Some(postgres) = registry.postgres() {
+        let (secret, field) = (&postgres.credentials_ref.name, "database.postgres.credentialsRef");
+        refer(secret, "username", Variable("BERTH_DATABASE_USERNAME"), field);
+        refer(secret, "password", SecretVariable("BERTH_DATABASE_PASSWORD"), field);
+        if let Some(ca) = &postgres.ca_ref {
+            refer(&ca.name, &ca.key, File, "database.postgres.caRef");
+        }
+    }
+    if let Some(s3) = registry.s3() {
+        let (secret, field) = (&s3.credentials_ref.name, "storage.s3.credentialsRef");
+        refer(
+            secret,
+            "access-key-id",
+            SecretVariable("BERTH_STORAGE_S3_ACCESS_KEY_ID"),
+            field,
+        );
+        refer(
+            secret,
+            "secret-access-key",
+            SecretVariable("BERTH_STORAGE_S3_SECRET_ACCESS_KEY"),
+            field,
+        );
+    }
+    credentials
+}
+
+/// The key of the generated Secret, which every Registry has.
+pub fn http_secret(registry: &str) -> Credential {
+    Credential {
+        secret: names::http_secret(registry),
+        key: HTTP_SECRET_KEY.to_owned(),
+        delivery: Delivery::SecretVariable("BERTH_HTTP_SECRET"),
+        field: "",
+    }
+}
+
+/// The Secrets that were found, by name: their values by key.
+pub type Secrets = BTreeMap<String, BTreeMap<String, Vec<u8>>>;
+
+/// What is missing of `credentials`, in words that say what to do.
+pub fn missing(credentials: &[Credential], secrets: &Secrets) -> Vec<String> {
+    let mut missing: Vec<String> = credentials
+        .iter()
+        .filter_map(|credential| lack(credential, secrets))
+        .collect();
+    missing.dedup();
+    missing
+}
+
+fn lack(credential: &Credential, secrets: &Secrets) -> Option<String> {
+    let Credential { secret, key, field, .. } = credential;
+    let Some(values) = secrets.get(secret) else {
+        return Some(format!(
+            "Secret {secret} of spec.{field} does not exist: create it in this namespace"
+        ));
+    };
+    values
+        .get(key)
+        .is_none_or(Vec::is_empty)
+        .then(|| format!("Secret {secret} of spec.{field} has no value under the key {key}: add it"))
+}
+
+/// Sixteen hexadecimal digits that change when a value does, so that pods are replaced when a Secret is rotated.
+///
+/// The generated secret is hashed first: without it nobody can try passwords against the hash.
+pub fn digest(http_secret: &[u8], credentials: &[Credential], secrets: &Secrets) -> String {
+    let mut digest = Sha256::new();
+    let values = credentials
+        .iter()
+        .filter_map(|credential| secrets.get(&credential.secret)?.get(&credential.key));
+    for value in std::iter::once(http_secret).chain(values.map(Vec::as_slice)) {
+        digest.update((value.len() as u64).to_be_bytes());
+        digest.update(value);
+    }
+    hex::encode(&digest.finalize()[..8])
+}
+
+/// `text` without the secret values, and without user names and passwords in URLs.
+pub fn scrubbed(text: &str, credentials: &[Credential], secrets: &Secrets) -> String {
+    let secret_values = credentials
+        .iter()
+        .filter(|credential| matches!(credential.delivery, Delivery::SecretVariable(_)))
+        .filter_map(|credential| std::str::from_utf8(secrets.get(&credential.secret)?.get(&credential.key)?).ok());
+    let mut text = without_url_credentials(text);
+    for value in secret_values.map(str::trim).filter(|value| !value.is_empty()) {
+        text = text.replace(value, "***");
+    }
+    text
+}
+
+/// `scheme://user:password@host` as `scheme://***@host`.
+fn without_url_credentials(text: &str) -> String {
+    let mut clean = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("://") {
+        clean.push_str(before);
+        clean.push_str("://");
+        let authority_end = after
+            .find(|c: char| c.is_whitespace() || "/?#\"'".contains(c))
+            .unwrap_or(after.len());
+        rest = match after[..authority_end].rfind('@') {
+            Some(at) => {
+                clean.push_str("***");
+                &after[at..]
+            }
+            None => after,
+        };
+    }
+    clean.push_str(rest);
+    clean
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn password() -> Credential {
+        Credential {
+            secret: "db".to_owned(),
+            key: "password".to_owned(),
+            delivery: Delivery::SecretVariable("BERTH_DATABASE_PASSWORD"),
+            field: "database.postgres.credentialsRef",
+        }
+    }
+
+    fn secrets(value: &str) -> Secrets {
+        [(
+            "db".to_owned(),
+            [("password".to_owned(), value.as_bytes().to_vec())].into(),
+        )]
+        .into()
+    }
+
+    #[test]
+    fn a_missing_secret_is_named_with_the_field_that_refers_to_it() {
+        let missing = missing(&[password()], &Secrets::new());
+
+        assert_eq!(
+            missing,
+            ["Secret db of spec.database.postgres.credentialsRef does not exist: create it in this namespace"]
+        );
+    }
+
+    #[test]
+    fn an_empty_value_is_missing() {
+        let missing = missing(&[password()], &secrets(""));
+
+        assert!(missing[0].contains("no value under the key password"), "{missing:?}");
+    }
+
+    #[test]
+    fn a_rotated_value_changes_the_digest() {
+        let of = |value| digest(b"key", &[password()], &secrets(value));
+
+        assert_eq!(of("one"), of("one"));
+        assert_ne!(of("one"), of("two"));
+    }
+
+    #[test]
+    fn neither_a_password_nor_a_url_with_one_is_shown() {
+        let text = "cannot connect to postgres://berth:hunter2@db:5432/x: password hunter3 refused";
+
+        let scrubbed = scrubbed(text, &[password()], &secrets("hunter3\n"));
+
+        assert_eq!(
+            scrubbed,
+            "cannot connect to postgres://***@db:5432/x: password *** refused"
+        );
+    }
+}

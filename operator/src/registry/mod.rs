@@ -1,0 +1,141 @@
+//! The controller of Registry: observe, validate, build, apply, status.
+//!
+//! `validate`, `build` and `status` are pure: they know neither a client nor the clock. All memory is in the cluster, so
+//! an operator that restarts goes on where it was; a pass over a Registry that is as it should be writes nothing.
+//!
+//! There is no finalizer. Everything that must go with a Registry is in its namespace and refers to it as its owner, so
+//! Kubernetes removes it, also while the operator is down. The volume's claim and the data in a database or bucket are
+//! to stay. A finalizer would only add a way for a Registry to hang while it is deleted.
+
+pub mod apply;
+pub mod build;
+pub mod config;
+pub mod credentials;
+#[cfg(test)]
+pub(crate) mod fixtures;
+pub mod migration;
+pub mod observe;
+pub mod prune;
+pub mod quantity;
+pub mod rollout;
+pub mod status;
+pub mod trouble;
+pub mod validate;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::ResourceExt;
+use kube::runtime::controller::Action;
+
+use crate::api::Registry;
+use crate::api::conditions::Reason;
+use crate::context::Context;
+use crate::error::{self, Error, IDLE};
+use crate::events;
+use crate::management::Report;
+use credentials::HTTP_SECRET_KEY;
+use observe::Observed;
+use status::{Seen, Stage};
+use validate::{Refusal, validate};
+
+/// How soon a pass looks again at what no watch tells it about: pods, Secrets and the pods' own reports.
+const SOON: Duration = Duration::from_secs(10);
+
+/// One pass over `registry`.
+///
+/// # Errors
+/// When the API server could not be asked or told; what was done so far stays, and the next pass goes on from there.
+pub async fn reconcile(registry: Arc<Registry>, context: Arc<Context>) -> Result<Action, Error> {
+    if registry.metadata.deletion_timestamp.is_some() {
+        return Ok(Action::await_change());
+    }
+    let mut observed = observe::observe(&context.cluster, &registry).await?;
+    let stage = advance(&registry, &context, &mut observed).await?;
+    let report = if stage.is_complete() {
+        report(&registry, &context, &observed).await
+    } else {
+        None
+    };
+    let seen = Seen {
+        deployment: observed.deployment.as_ref(),
+        service: observed.service.as_ref(),
+        report: report.as_ref(),
+    };
+    let status = status::status(&registry, &stage, seen, context.clock.now());
+    publish(&registry, &context, &status).await?;
+    let is_settled = stage.is_complete() && report.is_some() && observed.service.is_some();
+    Ok(Action::requeue(if is_settled { IDLE } else { SOON }))
+}
+
+/// Validates, builds and applies. What a person must put right is a stage, not an error.
+async fn advance(registry: &Registry, context: &Context, observed: &mut Observed) -> Result<Stage, Error> {
+    let valid = match validate(registry, observed, &context.defaults) {
+        Ok(valid) => valid,
+        Err(refusal) => return Ok(Stage::Refused(refusal)),
+    };
+    let applied = async {
+        let digest = apply::ensure_secrets(&context.cluster, &valid, observed).await?;
+        let objects = build::build(&valid, &digest);
+        apply::apply(&context.cluster, &valid, &objects, observed).await
+    };
+    match applied.await {
+        Ok(stage) => Ok(stage),
+        Err(error) => match error.refusal() {
+            Some(problem) => Ok(Stage::Refused(Refusal {
+                reason: Reason::ApplyRefused,
+                problems: vec![problem],
+            })),
+            None => Err(error),
+        },
+    }
+}
+
+/// What a pod says about itself. Only asked when all pods are the same, and an answer that fails is no error: the pods
+/// may be unreachable from here, and serve all the same.
+async fn report(registry: &Registry, context: &Context, observed: &Observed) -> Option<Report> {
+    let name = registry.name_any();
+    let secret = observed
+        .secrets
+        .get(&credentials::http_secret(&name).secret)?
+        .get(HTTP_SECRET_KEY)?;
+    let namespace = registry.namespace()?;
+    match context
+        .management
+        .report(&namespace, &name, secret, context.clock.now())
+        .await
+    {
+        Ok(report) => Some(report),
+        Err(failed) => {
+            tracing::debug!(%namespace, %name, "no report of {namespace}/{name}: {}", error::chain(&failed));
+            None
+        }
+    }
+}
+
+/// Writes the status, and tells its transitions, if it is another one.
+async fn publish(registry: &Registry, context: &Context, status: &crate::api::RegistryStatus) -> Result<(), Error> {
+    if registry.status.as_ref() == Some(status) {
+        return Ok(());
+    }
+    let namespace = registry.namespace().ok_or(Error::Incomplete("namespace"))?;
+    let serialised = serde_json::to_value(status);
+    let value = serialised.map_err(|source| Error::Serialise {
+        kind: "RegistryStatus".to_owned(),
+        source,
+    })?;
+    context
+        .cluster
+        .apply_status(&namespace, &registry.name_any(), &value)
+        .await?;
+
+    let before = registry
+        .status
+        .as_ref()
+        .map(|status| status.conditions.as_slice())
+        .unwrap_or_default();
+    for event in events::transitions(before, &status.conditions) {
+        context.cluster.publish(registry, &event).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,129 @@
+//! From what a pass has reached to the status that it leaves; pure.
+
+mod verdicts;
+
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::jiff::Timestamp;
+
+use super::rollout::Rollout;
+use super::trouble::Trouble;
+use super::validate::Refusal;
+use crate::api::status::{Endpoints, RunningVersion, SchemaLevel};
+use crate::api::{Registry, RegistryStatus, conditions};
+use crate::management::Report;
+
+/// How far a pass has come.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Stage {
+    /// Nothing was changed, or not all: something must be put right first.
+    Refused(Refusal),
+    /// The migration of the wanted version is not done yet.
+    Migrating {
+        /// Name of the Job.
+        job: String,
+        /// What keeps it from running.
+        trouble: Option<Trouble>,
+    },
+    /// The migration of the wanted version has failed.
+    MigrationFailed {
+        /// Name of the Job.
+        job: String,
+        /// What it printed last, without secrets.
+        cause: String,
+    },
+    /// The Deployment is what the spec says; its pods may not be yet.
+    Deployed {
+        /// The Deployment as it is in the cluster.
+        deployment: Box<Deployment>,
+        /// What keeps its pods from serving.
+        trouble: Option<Trouble>,
+    },
+}
+
+impl Stage {
+    /// Whether every pod is as the spec says, and serves.
+    pub fn is_complete(&self) -> bool {
+        match self {
+            Self::Deployed { deployment, trouble } => Rollout::of(deployment).is_complete() && trouble.is_none(),
+            Self::Refused(_) | Self::Migrating { .. } | Self::MigrationFailed { .. } => false,
+        }
+    }
+}
+
+/// What else a status speaks about.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Seen<'a> {
+    /// The Deployment as it was at the beginning of the pass.
+    pub deployment: Option<&'a Deployment>,
+    /// The Service for clients.
+    pub service: Option<&'a Service>,
+    /// What the pods say about themselves, when they were asked and answered.
+    pub report: Option<&'a Report>,
+}
+
+/// The status of `registry` at that stage.
+///
+/// What pods said earlier stays when they were not asked or did not answer, so an answer that is missing once changes
+/// nothing.
+pub fn status(registry: &Registry, stage: &Stage, seen: Seen<'_>, now: Timestamp) -> RegistryStatus {
+    let before = registry.status.clone().unwrap_or_default();
+    let deployment = match stage {
+        Stage::Deployed { deployment, .. } => Some(deployment.as_ref()),
+        Stage::Refused(_) | Stage::Migrating { .. } | Stage::MigrationFailed { .. } => seen.deployment,
+    };
+    let rollout = deployment.map(Rollout::of).unwrap_or_default();
+    let verdicts = verdicts::of(registry, stage, seen.report);
+    let generation = registry.metadata.generation;
+    RegistryStatus {
+        observed_generation: generation,
+        conditions: conditions::follow(&before.conditions, verdicts, generation, now),
+        version: seen.report.map(version).or(before.version),
+        schema: seen.report.map(schema).or(before.schema),
+        replicas: rollout.replicas,
+        ready_replicas: rollout.ready,
+        endpoints: seen
+            .service
+            .and_then(|service| endpoints(registry, service))
+            .or(before.endpoints),
+    }
+}
+
+fn version(report: &Report) -> RunningVersion {
+    RunningVersion {
+        main: report.version.clone(),
+    }
+}
+
+fn schema(report: &Report) -> SchemaLevel {
+    let schema = &report.database.schema;
+    SchemaLevel {
+        applied: schema.applied.clone(),
+        required: schema.required.clone(),
+        pending_pre: schema.pending_pre.clone(),
+        pending_post: schema.pending_post.clone(),
+    }
+}
+
+/// The address of the load balancer once there is one, else the name inside the cluster.
+fn endpoints(registry: &Registry, service: &Service) -> Option<Endpoints> {
+    let port = service.spec.as_ref()?.ports.as_deref()?.first()?.port;
+    let balancer = service.status.as_ref().and_then(|status| status.load_balancer.as_ref());
+    let ingress = balancer.and_then(|balancer| balancer.ingress.as_deref()?.first());
+    let outside = ingress.and_then(|ingress| ingress.hostname.clone().or_else(|| ingress.ip.clone()));
+    let metadata = &registry.metadata;
+    let inside = || {
+        Some(format!(
+            "{}.{}.svc",
+            metadata.name.as_deref()?,
+            metadata.namespace.as_deref()?
+        ))
+    };
+    let host = outside.or_else(inside)?;
+    Some(Endpoints {
+        url: format!("http://{host}:{port}"),
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,242 @@
+//! What each condition says at each stage; pure.
+
+use super::super::migration::MIGRATED;
+use super::super::rollout::Rollout;
+use super::super::trouble::{Needs, Trouble};
+use super::Stage;
+use crate::api::Registry;
+use crate::api::conditions::{self, ConditionType, Reason, Truth, Verdict, shortened};
+use crate::management::Report;
+
+/// How much of what a failed migration printed goes into a message: the remedy must fit too.
+const CAUSE_BYTES: usize = 500;
+
+/// The four verdicts, in the order of [`ConditionType::ALL`].
+pub(super) fn of(registry: &Registry, stage: &Stage, report: Option<&Report>) -> Vec<Verdict> {
+    let state = state(registry, stage, report);
+    let State {
+        ready,
+        progressing,
+        degraded,
+        migrated,
+    } = state;
+    ConditionType::ALL
+        .into_iter()
+        .zip([ready, progressing, degraded, migrated])
+        .map(|(type_, said)| Verdict {
+            type_,
+            truth: said.truth,
+            reason: said.reason,
+            message: said.message,
+        })
+        .collect()
+}
+
+struct State {
+    ready: Said,
+    progressing: Said,
+    degraded: Said,
+    migrated: Said,
+}
+
+#[derive(Clone)]
+struct Said {
+    truth: Truth,
+    reason: Reason,
+    message: String,
+}
+
+fn said(truth: impl Into<Truth>, reason: Reason, message: impl Into<String>) -> Said {
+    Said {
+        truth: truth.into(),
+        reason,
+        message: message.into(),
+    }
+}
+
+fn state(registry: &Registry, stage: &Stage, report: Option<&Report>) -> State {
+    match stage {
+        Stage::Refused(refusal) => stuck(refusal.reason, &refusal.problems.join("; "), migrated_before(registry)),
+        Stage::Migrating { job, trouble } => migrating(job, trouble.as_ref()),
+        Stage::MigrationFailed { job, cause } => migration_failed(registry, job, cause),
+        Stage::Deployed { deployment, trouble } => {
+            deployed(registry, Rollout::of(deployment), trouble.as_ref(), report)
+        }
+    }
+}
+
+/// A person is needed.
+fn stuck(reason: Reason, message: &str, migrated: Said) -> State {
+    State {
+        ready: said(false, reason, message),
+        progressing: said(false, reason, "waiting for somebody to put it right"),
+        degraded: said(true, reason, message),
+        migrated,
+    }
+}
+
+/// Time is needed.
+fn moving(reason: Reason, message: &str, migrated: Said) -> State {
+    State {
+        ready: said(false, reason, message),
+        progressing: said(true, reason, message),
+        degraded: said(false, Reason::AsExpected, "nothing needs a person"),
+        migrated,
+    }
+}
+
+fn migrating(job: &str, trouble: Option<&Trouble>) -> State {
+    let waiting = format!("Job {job} migrates the database; the pods change after that");
+    match trouble {
+        // A failed try is followed by another: only the Job's own end is a failed migration.
+        Some(trouble) if trouble.reason == Reason::PodsCrash || trouble.reason == Reason::MigrationFailed => {
+            let message = format!("{waiting}. It has failed and is tried again: {}", trouble.message);
+            moving(
+                Reason::Migrating,
+                &message,
+                said(Truth::Unknown, Reason::Migrating, message.as_str()),
+            )
+        }
+        Some(Trouble {
+            reason,
+            message,
+            needs: Needs::Person,
+        }) => {
+            let message = format!("{waiting}. {message}");
+            stuck(
+                *reason,
+                &message,
+                said(Truth::Unknown, Reason::Migrating, message.as_str()),
+            )
+        }
+        Some(Trouble {
+            message,
+            needs: Needs::Time,
+            ..
+        }) => {
+            let message = format!("{waiting}. {message}");
+            moving(
+                Reason::Migrating,
+                &message,
+                said(Truth::Unknown, Reason::Migrating, message.as_str()),
+            )
+        }
+        None => moving(
+            Reason::Migrating,
+            &waiting,
+            said(Truth::Unknown, Reason::Migrating, waiting.as_str()),
+        ),
+    }
+}
+
+fn migration_failed(registry: &Registry, job: &str, cause: &str) -> State {
+    let namespace = registry.metadata.namespace.as_deref().unwrap_or_default();
+    let cause = shortened(cause, CAUSE_BYTES);
+    let message = format!(
+        "The database was not migrated, so pods that run were not changed and go on serving. Put the cause right, \
+         then run `kubectl delete job -n {namespace} {job}`: a new one starts. The Job's last lines: {cause}"
+    );
+    stuck(
+        Reason::MigrationFailed,
+        &message,
+        said(false, Reason::MigrationFailed, message.as_str()),
+    )
+}
+
+fn deployed(registry: &Registry, rollout: Rollout, trouble: Option<&Trouble>, report: Option<&Report>) -> State {
+    let migrated = migrated(registry, rollout, trouble, report);
+    let Rollout {
+        wanted, ready, updated, ..
+    } = rollout;
+    match trouble {
+        Some(Trouble {
+            reason,
+            message,
+            needs: Needs::Person,
+        }) => return stuck(*reason, message, migrated),
+        _ if rollout.timed_out => {
+            let more = trouble
+                .map(|trouble| format!(": {}", trouble.message))
+                .unwrap_or_default();
+            let message = format!(
+                "{updated} of {wanted} pods are of the wanted version, and no further one began to serve in time{more}"
+            );
+            return stuck(Reason::RolloutTimedOut, &message, migrated);
+        }
+        Some(Trouble {
+            reason,
+            message,
+            needs: Needs::Time,
+        }) => return moving(*reason, message, migrated),
+        None => {}
+    }
+    if migrated.truth == Truth::False {
+        return stuck(migrated.reason, &migrated.message.clone(), migrated);
+    }
+    if rollout.is_complete() {
+        return complete(wanted, migrated);
+    }
+    let (reason, message) = if rollout.is_replaced() {
+        (Reason::TooFewReplicas, format!("{ready} of {wanted} pods serve"))
+    } else {
+        (
+            Reason::RollingOut,
+            format!("{updated} of {wanted} pods are of the wanted version"),
+        )
+    };
+    moving(reason, &message, migrated)
+}
+
+fn complete(wanted: i32, migrated: Said) -> State {
+    let message = if wanted == 1 {
+        "1 pod serves".to_owned()
+    } else {
+        format!("{wanted} pods serve")
+    };
+    State {
+        ready: said(true, Reason::AsExpected, message),
+        progressing: said(false, Reason::AsExpected, "everything is as the spec says"),
+        degraded: said(false, Reason::AsExpected, "nothing needs a person"),
+        migrated,
+    }
+}
+
+/// With PostgreSQL a Deployment is only reached after its Job; with SQLite the pod has migrated once it serves.
+fn migrated(registry: &Registry, rollout: Rollout, trouble: Option<&Trouble>, report: Option<&Report>) -> Said {
+    let pending = report
+        .map(|report| report.database.schema.pending_pre.as_slice())
+        .unwrap_or_default();
+    if !pending.is_empty() {
+        let message = format!(
+            "the running version needs migrations that are not applied: {}. Delete the Registry's finished migration \
+             Jobs, and a new one starts",
+            pending.join(", ")
+        );
+        return said(false, Reason::MigrationPending, message);
+    }
+    if registry.postgres().is_some() || rollout.is_complete() {
+        return said(true, Reason::Migrated, MIGRATED);
+    }
+    match trouble.filter(|trouble| trouble.reason == Reason::MigrationFailed) {
+        Some(trouble) => said(false, Reason::MigrationFailed, trouble.message.as_str()),
+        None => migrated_before(registry),
+    }
+}
+
+/// What was said about the database stays true of the pods that run.
+fn migrated_before(registry: &Registry) -> Said {
+    let conditions = registry
+        .status
+        .as_ref()
+        .map(|status| status.conditions.as_slice())
+        .unwrap_or_default();
+    let before = conditions::find(conditions, ConditionType::DatabaseMigrated);
+    if before.is_some_and(|before| before.status == Truth::True.as_str()) {
+        return said(true, Reason::Migrated, MIGRATED);
+    }
+    said(
+        Truth::Unknown,
+        Reason::NotObserved,
+        "no pod has migrated the database yet",
+    )
+}

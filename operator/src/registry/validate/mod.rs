@@ -1,0 +1,335 @@
+//! From a spec and what is in the cluster to a Registry that cannot be wrong; pure.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use kube::Resource;
+use serde_json::Value;
+
+use super::config;
+use super::credentials::{self, Credential};
+use super::observe::Observed;
+use super::quantity;
+use crate::api::Registry;
+use crate::api::conditions::Reason;
+use crate::api::database::{CertificateRef, Postgres};
+use crate::api::image::{PullPolicy, SecretRef};
+use crate::api::registry::Resources;
+use crate::api::service::ServiceSettings;
+use crate::api::storage::VolumeClaim;
+use crate::labels::names;
+
+/// What a spec that says nothing gets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Defaults {
+    /// Repository of the image.
+    pub repository: String,
+    /// Version of the operator, and of the registry that fits it.
+    pub version: String,
+}
+
+/// A Registry that can be built.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ValidRegistry {
+    /// Name of the Registry and of most of its objects.
+    pub name: String,
+    /// Namespace of all of its objects.
+    pub namespace: String,
+    /// UID of the Registry.
+    pub uid: String,
+    /// Reference that makes an object go when the Registry goes.
+    pub owner: OwnerReference,
+    /// What runs.
+    pub image: ValidImage,
+    /// Number of pods.
+    pub replicas: i32,
+    /// The volume, where one is needed.
+    pub volume: Option<Volume>,
+    /// The PostgreSQL database, where it is not SQLite on the volume.
+    pub postgres: Option<Postgres>,
+    /// The certificate authority of the database.
+    pub database_ca: Option<CertificateRef>,
+    /// How clients reach the pods.
+    pub service: ServiceSettings,
+    /// Processor and memory of a pod.
+    pub resources: Resources,
+    /// The whole configuration file.
+    pub config: Value,
+    /// How long a stopping pod lets requests finish.
+    pub drain_timeout: Duration,
+    /// The keys of Secrets that pods read, the generated one among them.
+    pub credentials: Vec<Credential>,
+}
+
+/// What runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ValidImage {
+    /// Repository with a tag or a digest.
+    pub reference: String,
+    /// When nodes fetch it.
+    pub pull_policy: PullPolicy,
+    /// Names of Secrets that may pull it.
+    pub pull_secrets: Vec<String>,
+}
+
+/// The volume of a Registry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Volume {
+    /// The operator claims it.
+    Claimed {
+        /// Name of the claim.
+        name: String,
+        /// Size to ask for.
+        size: String,
+        /// Storage class to ask for.
+        storage_class: Option<String>,
+    },
+    /// The claim is there.
+    Existing {
+        /// Name of the claim.
+        name: String,
+    },
+}
+
+impl Volume {
+    /// Name of the claim.
+    pub fn claim_name(&self) -> &str {
+        match self {
+            Self::Claimed { name, .. } | Self::Existing { name } => name,
+        }
+    }
+}
+
+/// Why a Registry is not built.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The kind of reason.
+    pub reason: Reason,
+    /// What is wrong and what to do, each in one sentence.
+    pub problems: Vec<String>,
+}
+
+/// `registry` as something to build.
+///
+/// # Errors
+/// Everything that is wrong at once: first with the spec, then with names, then with Secrets.
+pub fn validate(registry: &Registry, observed: &Observed, defaults: &Defaults) -> Result<ValidRegistry, Refusal> {
+    let metadata = &registry.metadata;
+    let name = metadata.name.clone().unwrap_or_default();
+    let uid = metadata.uid.clone().unwrap_or_default();
+    let drain_timeout = drain_timeout(registry);
+    refuse_any(
+        Reason::InvalidSpec,
+        spec_problems(registry, drain_timeout.as_ref().err()),
+    )?;
+    refuse_any(Reason::NameTaken, taken_names(&name, &uid, observed))?;
+    let mut credentials = credentials::referenced(registry);
+    refuse_any(
+        Reason::SecretMissing,
+        credentials::missing(&credentials, &observed.secrets),
+    )?;
+    refuse_any(Reason::SecretMissing, emptied_http_secret(&name, observed))?;
+    credentials.push(credentials::http_secret(&name));
+
+    let spec = &registry.spec;
+    Ok(ValidRegistry {
+        namespace: metadata.namespace.clone().unwrap_or_default(),
+        owner: registry.controller_owner_ref(&()).unwrap_or_default(),
+        image: image(registry, defaults),
+        replicas: replicas(registry),
+        volume: volume(registry, &name, observed.claim.as_ref()),
+        postgres: registry.postgres().cloned(),
+        database_ca: registry.postgres().and_then(|postgres| postgres.ca_ref.clone()),
+        service: spec.service.clone().unwrap_or_default(),
+        resources: spec.resources.clone().unwrap_or_default(),
+        config: config::merged(registry),
+        drain_timeout: drain_timeout.unwrap_or_default(),
+        credentials,
+        name,
+        uid,
+    })
+}
+
+fn refuse_any(reason: Reason, problems: Vec<String>) -> Result<(), Refusal> {
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(Refusal { reason, problems })
+    }
+}
+
+/// The API server refuses these contradictions too; an older definition in the cluster might not.
+fn spec_problems(registry: &Registry, drain_problem: Option<&String>) -> Vec<String> {
+    let mut problems = config::problems(registry);
+    problems.extend(drain_problem.cloned());
+    let storage = registry.spec.storage.as_ref();
+    if storage.is_some_and(|storage| storage.filesystem.is_some() && storage.s3.is_some()) {
+        problems.push("images are kept in one place: set storage.filesystem or storage.s3, not both".to_owned());
+    }
+    if replicas(registry) > 1 && !is_shared(registry) {
+        problems.push(
+            "more than one replica needs a database and a storage that replicas can share: \
+             set database.postgres and storage.s3, or set replicas to 1"
+                .to_owned(),
+        );
+    }
+    problems
+}
+
+fn drain_timeout(registry: &Registry) -> Result<Duration, String> {
+    const LONGEST: Duration = Duration::from_secs(3600);
+    let text = config::drain_timeout(&registry.spec.config);
+    match humantime::parse_duration(text) {
+        Ok(timeout) if timeout <= LONGEST => Ok(timeout),
+        Ok(_) | Err(_) => {
+            Err("spec.config.http.drain_timeout must be a duration of at most 1h, such as 30s".to_owned())
+        }
+    }
+}
+
+fn is_shared(registry: &Registry) -> bool {
+    registry.postgres().is_some() && registry.s3().is_some()
+}
+
+fn replicas(registry: &Registry) -> i32 {
+    registry
+        .spec
+        .replicas
+        .unwrap_or(if is_shared(registry) { 2 } else { 1 })
+}
+
+fn image(registry: &Registry, defaults: &Defaults) -> ValidImage {
+    let image = registry.spec.image.clone().unwrap_or_default();
+    let repository = image.repository.as_ref().unwrap_or(&defaults.repository);
+    let version = registry.spec.version.as_ref().unwrap_or(&defaults.version);
+    let reference = match (&image.digest, &image.tag) {
+        (Some(digest), _) => format!("{repository}@{digest}"),
+        (None, Some(tag)) => format!("{repository}:{tag}"),
+        (None, None) => format!("{repository}:{version}"),
+    };
+    let pull_secrets = image.pull_secrets.into_iter().map(|SecretRef { name }| name).collect();
+    ValidImage {
+        reference,
+        pull_policy: image.pull_policy,
+        pull_secrets,
+    }
+}
+
+/// A volume is needed for images that are not in S3, and for SQLite.
+fn volume(registry: &Registry, name: &str, live: Option<&PersistentVolumeClaim>) -> Option<Volume> {
+    if is_shared(registry) {
+        return None;
+    }
+    let filesystem = registry
+        .spec
+        .storage
+        .as_ref()
+        .and_then(|storage| storage.filesystem.clone())
+        .unwrap_or_default();
+    if let Some(name) = filesystem.claim_name {
+        return Some(Volume::Existing { name });
+    }
+    let wanted = filesystem.volume_claim.unwrap_or_default();
+    Some(claimed(names::claim(name), wanted, live))
+}
+
+/// A claim that outlived an earlier Registry keeps its class, and its size where that is larger: neither can change.
+fn claimed(name: String, wanted: VolumeClaim, live: Option<&PersistentVolumeClaim>) -> Volume {
+    let Some(live) = live.and_then(|claim| claim.spec.as_ref()) else {
+        return Volume::Claimed {
+            name,
+            size: wanted.size,
+            storage_class: wanted.storage_class_name,
+        };
+    };
+    let live_size = live
+        .resources
+        .as_ref()
+        .and_then(|resources| resources.requests.as_ref()?.get("storage"));
+    let size = match live_size {
+        Some(live_size) if quantity::bytes(&live_size.0) > quantity::bytes(&wanted.size) => live_size.0.clone(),
+        Some(_) | None => wanted.size,
+    };
+    let storage_class = wanted.storage_class_name.and(live.storage_class_name.clone());
+    Volume::Claimed {
+        name,
+        size,
+        storage_class,
+    }
+}
+
+fn taken_names(name: &str, uid: &str, observed: &Observed) -> Vec<String> {
+    let admin_service = names::admin_service(name);
+    let owned = [
+        (
+            "Deployment",
+            name,
+            observed.deployment.as_ref().map(|found| &found.metadata),
+        ),
+        ("Service", name, observed.service.as_ref().map(|found| &found.metadata)),
+        (
+            "Service",
+            &admin_service,
+            observed.admin_service.as_ref().map(|found| &found.metadata),
+        ),
+        (
+            "ServiceAccount",
+            name,
+            observed.service_account.as_ref().map(|found| &found.metadata),
+        ),
+    ];
+    let mut taken: Vec<String> = owned
+        .into_iter()
+        .filter(|(_, _, metadata)| metadata.is_some_and(|metadata| controller_uid(metadata) != Some(uid)))
+        .map(|(kind, name, _)| taken(kind, name))
+        .collect();
+
+    let (http_secret, claim) = (names::http_secret(name), names::claim(name));
+    let taken_over = [
+        ("Secret", &http_secret, observed.http_secret.as_ref()),
+        (
+            "PersistentVolumeClaim",
+            &claim,
+            observed.claim.as_ref().map(|found| &found.metadata),
+        ),
+    ];
+    let belongs_to_another = |metadata: &ObjectMeta| controller_uid(metadata).is_some_and(|owner| owner != uid);
+    taken.extend(
+        taken_over
+            .into_iter()
+            .filter(|(_, _, metadata)| metadata.is_some_and(belongs_to_another))
+            .map(|(kind, name, _)| self::taken(kind, name)),
+    );
+    taken
+}
+
+fn taken(kind: &str, name: &str) -> String {
+    format!("{kind} {name} exists and does not belong to this Registry: remove it, or give the Registry another name")
+}
+
+fn controller_uid(metadata: &ObjectMeta) -> Option<&str> {
+    let owners = metadata.owner_references.as_deref().unwrap_or_default();
+    owners
+        .iter()
+        .find(|owner| owner.controller == Some(true))
+        .map(|owner| owner.uid.as_str())
+}
+
+fn emptied_http_secret(name: &str, observed: &Observed) -> Vec<String> {
+    let secret = names::http_secret(name);
+    let emptied = observed
+        .secrets
+        .get(&secret)
+        .is_some_and(|values| values.get(credentials::HTTP_SECRET_KEY).is_none_or(Vec::is_empty));
+    let problem = || {
+        format!(
+            "Secret {secret} has no value under the key {}: delete the Secret, and the operator makes a new one",
+            credentials::HTTP_SECRET_KEY
+        )
+    };
+    emptied.then(problem).into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests;

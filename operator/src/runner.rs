@@ -1,0 +1,160 @@
+//! The controllers: what is watched, how failures are tried again, and an orderly stop.
+//!
+//! One operator runs at a time: the chart runs one pod and replaces it by stopping it first. Were there two for a
+//! moment, both would apply the same objects, since every object follows from the Registry alone.
+
+use std::future::ready;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::future::{join_all, try_join_all};
+use futures::{FutureExt, StreamExt};
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Service, ServiceAccount};
+use kube::runtime::controller::{self, Action};
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::{Controller, watcher};
+use kube::{Resource, ResourceExt};
+use tokio_util::sync::CancellationToken;
+
+use crate::admin::Readiness;
+use crate::api::Registry;
+use crate::context::Context;
+use crate::error::{self, Error, Retry};
+use crate::labels::{INSTANCE, MANAGED};
+use crate::registry;
+
+/// The kind in metrics and logs.
+const KIND: &str = "Registry";
+/// How many Registries are looked after at the same time.
+const CONCURRENCY: u16 = 8;
+/// How long changes of one Registry are gathered before a pass.
+const DEBOUNCE: Duration = Duration::from_millis(100);
+
+/// Runs the controllers until `stop`, then lets passes that have begun come to their end.
+///
+/// No `namespaces` means all of them. `readiness` is set once everything was listed.
+///
+/// # Errors
+/// When the table of permissions lacks what is watched.
+pub async fn run(
+    context: Arc<Context>,
+    namespaces: &[String],
+    readiness: Readiness,
+    stop: CancellationToken,
+) -> Result<(), Error> {
+    let scopes: Vec<Option<&str>> = if namespaces.is_empty() {
+        vec![None]
+    } else {
+        namespaces.iter().map(|name| Some(name.as_str())).collect()
+    };
+    let controllers = scopes
+        .into_iter()
+        .map(|scope| controller(&context, scope, stop.clone()));
+    let controllers = controllers.collect::<Result<Vec<_>, Error>>()?;
+    let listed = try_join_all(controllers.iter().map(Controller::store).map(until_listed));
+    let runs = join_all(
+        controllers
+            .into_iter()
+            .map(|controller| run_one(controller, Arc::clone(&context))),
+    );
+    let ready = listed.map(|listed| {
+        if listed.is_ok() {
+            readiness.set();
+        }
+    });
+    futures::join!(runs, ready);
+    Ok(())
+}
+
+async fn until_listed(store: Store<Registry>) -> Result<(), kube::runtime::reflector::store::WriterDropped> {
+    store.wait_until_ready().await
+}
+
+fn controller(
+    context: &Context,
+    namespace: Option<&str>,
+    stop: CancellationToken,
+) -> Result<Controller<Registry>, Error> {
+    let cluster = &context.cluster;
+    let managed = || watcher::Config::default().labels(MANAGED);
+    let controller = Controller::new(cluster.watched::<Registry>(namespace)?, watcher::Config::default())
+        .with_config(
+            controller::Config::default()
+                .concurrency(CONCURRENCY)
+                .debounce(DEBOUNCE),
+        )
+        .owns(cluster.watched::<Deployment>(namespace)?, managed())
+        .owns(cluster.watched::<Job>(namespace)?, managed())
+        .owns(cluster.watched::<ConfigMap>(namespace)?, managed())
+        .owns(cluster.watched::<Service>(namespace)?, managed())
+        .owns(cluster.watched::<ServiceAccount>(namespace)?, managed())
+        .watches(
+            cluster.watched::<PersistentVolumeClaim>(namespace)?,
+            managed(),
+            |claim| registry_of(&claim),
+        )
+        .graceful_shutdown_on(stop.cancelled_owned());
+    Ok(controller)
+}
+
+/// A claim has no owner, so its label says whose it is.
+fn registry_of(claim: &PersistentVolumeClaim) -> Option<ObjectRef<Registry>> {
+    let name = claim.labels().get(INSTANCE)?;
+    Some(ObjectRef::new(name).within(&claim.namespace()?))
+}
+
+async fn run_one(controller: Controller<Registry>, context: Arc<Context>) {
+    controller
+        .run(reconcile, retry, context)
+        .for_each(|pass| {
+            if let Err(failed) = pass {
+                note(&failed);
+            }
+            ready(())
+        })
+        .await;
+}
+
+/// One pass, counted.
+async fn reconcile(registry: Arc<Registry>, context: Arc<Context>) -> Result<Action, Error> {
+    let began = Instant::now();
+    let uid = registry.uid().unwrap_or_default();
+    let pass = registry::reconcile(registry, Arc::clone(&context)).await;
+    match &pass {
+        Ok(_) => {
+            context.failures.forget(&uid);
+            context.metrics.reconciled(KIND, began.elapsed());
+        }
+        Err(error) => context.metrics.failed(KIND, error.reason(), began.elapsed()),
+    }
+    pass
+}
+
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the controller calls it with the object and the context"
+)]
+fn retry(registry: Arc<Registry>, error: &Error, context: Arc<Context>) -> Action {
+    Action::requeue(match error.retry() {
+        Retry::BackOff => context
+            .failures
+            .wait(registry.meta().uid.as_deref().unwrap_or_default()),
+        Retry::OnChange(at_the_latest) => at_the_latest,
+    })
+}
+
+/// An object that is gone by the time of its pass is no failure: Kubernetes removes what belonged to it.
+fn note(failed: &controller::Error<Error, watcher::Error>) {
+    match failed {
+        controller::Error::ObjectNotFound(_) => {}
+        controller::Error::ReconcilerFailed(error, object) => {
+            tracing::warn!(%object, reason = error.reason(), "{object} could not be looked after: {}", error::chain(error));
+        }
+        controller::Error::QueueError(error) => {
+            tracing::warn!("watching failed and is tried again: {}", error::chain(error));
+        }
+        controller::Error::RunnerError(error) => tracing::error!("a controller failed: {}", error::chain(error)),
+    }
+}
