@@ -298,7 +298,7 @@ mod tests {
     const EMPTY_SHA512: &str = "sha512:cf83e1357eefb8bdf1542850d66d8007d620e4050b5715dc83f4a921d36ce9ce\
                                 47d0d13c5d85f2b0ff8318d2877eec2f63b931bd47417a81a538327af927da3e";
 
-    pub(crate) fn digests() -> impl Strategy<Value = Digest> {
+    fn digests() -> impl Strategy<Value = Digest> {
         let of = |algorithm| move |content: Vec<u8>| Digest::of(algorithm, &content);
         prop_oneof![
             any::<Vec<u8>>().prop_map(of(Algorithm::Sha256)),
@@ -336,6 +336,7 @@ mod tests {
             format!("sha256+:{hash}"),
             format!("+sha256:{hash}"),
             format!("sha256++b64:{hash}"),
+            format!("sha256/b64:{hash}"),
             "sha256:baddigeststring".to_owned(),
             format!("sha256:{}/..", &hash[3..]),
             format!("md5:{}", "a".repeat(300)),
