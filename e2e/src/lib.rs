@@ -5,6 +5,7 @@
 //! - [`servers`]: `PostgreSQL` and S3 servers, started and ended by a value.
 //! - [`cluster`]: a real single-node Kubernetes in namespaces of its own.
 //! - [`image`]: container images from plain files, without a container engine.
+//! - [`clients`]: skopeo and the kubelet, which push and pull.
 //! - [`demo`] and [`verify`]: the two commands.
 //!
 //! It stays light on purpose: `cargo demo` and `cargo verify` compile this before they can start the long builds.
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 pub mod background;
 pub mod cache;
+pub mod clients;
 pub mod cluster;
 pub mod demo;
 pub mod diagnostics;

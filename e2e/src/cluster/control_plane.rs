@@ -122,7 +122,7 @@ fn api_server(kubernetes: &Path, pki: &Path, etcd: u16, port: u16) -> Command {
     // It refuses to advertise a loopback address; nothing here uses the address.
     command.args([
         "--advertise-address",
-        super::HOST,
+        &super::HOST.to_string(),
         "--service-cluster-ip-range",
         "10.96.0.0/16",
     ]);

@@ -7,6 +7,7 @@
 use std::{
     ffi::OsString,
     fs,
+    net::Ipv4Addr,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
@@ -35,7 +36,7 @@ use crate::{
 };
 
 /// The node's address, as pods and the node itself see it.
-pub const HOST: &str = "10.244.0.1";
+pub const HOST: Ipv4Addr = Ipv4Addr::new(10, 244, 0, 1);
 
 const UP_LIMIT: Duration = Duration::from_mins(3);
 const IMPORT_LIMIT: Duration = Duration::from_mins(2);
@@ -264,7 +265,10 @@ fn prepare(cache: &Cache, name: &str, state: &Path, log: &Log) -> Result<()> {
         let path = state.join(path);
         fs::create_dir_all(path.parent().unwrap_or(state))?;
         let text = text.replace("@STATE@", &state.display().to_string());
-        fs::write(path, text.replace("@HOST@", HOST).replace("@CGROUP@", &group))?;
+        fs::write(
+            path,
+            text.replace("@HOST@", &HOST.to_string()).replace("@CGROUP@", &group),
+        )?;
     }
     fs::write(state.join("resolv.conf"), format!("nameserver {HOST}\n"))?;
     let pki = state.join("pki");
@@ -301,7 +305,7 @@ fn start(cache: &Cache, state: &Path, kubernetes: &Path) -> Result<Child> {
     command
         .env("STATE", state)
         .env("KUBERNETES", kubernetes)
-        .env("HOST", HOST)
+        .env("HOST", HOST.to_string())
         .env("HOME", state);
     command.env("MADE_FOLDERS", cache.path(down::MADE_FOLDERS));
     command.stdin(Stdio::null()).stdout(log.handle()?).stderr(log.handle()?);

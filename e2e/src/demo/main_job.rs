@@ -126,7 +126,7 @@ fn apply_push_pull(cache: &Cache, steps: &mut Steps, target: &Target, logs: &Log
     let log = logs("push")?;
     let pushed = steps.step("An image of four layers, pushed with skopeo", &log, || {
         let pushed = push_pull::push(cache, target, &log)?;
-        let note = format!("{}, {}", pushed.name, pushed.digest);
+        let note = pushed.archive.digest.clone();
         Ok(done(pushed, note))
     })?;
     let log = logs("pull")?;

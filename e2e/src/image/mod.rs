@@ -10,10 +10,12 @@ mod berth;
 mod elf;
 mod layer;
 mod layout;
+mod sample;
 
 pub use berth::{Images, build};
 pub use layer::{Compression, Layer};
 pub use layout::{Image, Settings};
+pub use sample::Sample;
 
 /// An image in a file: an OCI layout in a tar archive, as `skopeo oci-archive:` and `ctr images import` read it.
 #[derive(Debug, Clone)]
