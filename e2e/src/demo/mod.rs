@@ -29,7 +29,7 @@ pub const NAMESPACE: &str = "berth-demo";
 /// ~/.cache/berth): the first time takes a quarter of an hour on two cores, later ones under a minute. Running it again
 /// is harmless.
 #[derive(Debug, Parser)]
-#[command(name = "cargo demo --", version, max_term_width = 110)]
+#[command(name = "demo", bin_name = "cargo demo --", version, max_term_width = 110)]
 struct Arguments {
     #[command(flatten)]
     up: UpArguments,

@@ -31,7 +31,7 @@ const SHOWN_OF_A_FAILURE: usize = 200;
 /// ~/.cache/berth). A stage that cannot run because something cannot be had fails and says why. The output of each stage is
 /// kept in the cache's folder log; that of a failed one is shown.
 #[derive(Debug, Parser)]
-#[command(name = "cargo verify", version, max_term_width = 110)]
+#[command(name = "verify", bin_name = "cargo verify", version, max_term_width = 110)]
 struct Arguments {
     /// Run this stage (or group of stages) only; may be given several times
     #[arg(long, value_name = "STAGE")]
