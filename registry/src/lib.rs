@@ -11,7 +11,11 @@
 //! Arrows go down only; `tests/layering.rs` reads the `use` lines against this table.
 
 pub mod blobs;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod distribution;
+pub mod http;
 pub mod metadata;
+pub mod server;
+pub mod telemetry;

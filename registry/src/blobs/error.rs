@@ -62,7 +62,11 @@ impl Error {
     pub(super) fn of(action: &'static str, key: &str, source: object_store::Error) -> Self {
         match source {
             object_store::Error::NotFound { .. } => Self::NotFound { key: key.to_owned() },
-            source => Self::Store { action, key: key.to_owned(), source },
+            source => Self::Store {
+                action,
+                key: key.to_owned(),
+                source,
+            },
         }
     }
 

@@ -37,7 +37,9 @@ struct Writer {
 impl Filesystem {
     pub(super) async fn open(root: &Path) -> Result<Self, Error> {
         let root = root.to_path_buf();
-        spawn_blocking(move || Self::open_blocking(root)).await.map_err(|_| Error::Worker)?
+        spawn_blocking(move || Self::open_blocking(root))
+            .await
+            .map_err(|_| Error::Worker)?
     }
 
     fn open_blocking(root: PathBuf) -> Result<Self, Error> {
@@ -63,7 +65,10 @@ impl Filesystem {
     pub(super) async fn probe(&self) -> Result<(), Error> {
         let (root, shown) = (self.root.clone(), self.root.display().to_string());
         let looked = spawn_blocking(move || std::fs::metadata(root.join(keys::shard(0)))).await;
-        looked.map_err(|_| Error::Worker)?.map(drop).map_err(Error::file("find", &shown))
+        looked
+            .map_err(|_| Error::Worker)?
+            .map(drop)
+            .map_err(Error::file("find", &shown))
     }
 
     /// Writes, syncs and removes a file, so that a folder we cannot use is found out at the start.
@@ -81,7 +86,9 @@ impl Filesystem {
     {
         let path = self.root.join(self.path(&at.object_key)?.as_ref());
         let (key, position) = (at.object_key.clone(), at);
-        let opened = spawn_blocking(move || open_writer(&path, &position, end)).await.map_err(|_| Error::Worker)?;
+        let opened = spawn_blocking(move || open_writer(&path, &position, end))
+            .await
+            .map_err(|_| Error::Worker)?;
         let writer = opened.map_err(Error::file("open", &key))?.ok_or(AppendError::Busy)?;
         let writer = write_all(writer, body, &key).await?;
         let expected = comparable(&writer.digester, end);
@@ -93,7 +100,9 @@ impl Filesystem {
             }
         }
         let parent = self.root.join(parent_of(&key));
-        let synced = spawn_blocking(move || sync(&writer.file, &parent)).await.map_err(|_| Error::Worker)?;
+        let synced = spawn_blocking(move || sync(&writer.file, &parent))
+            .await
+            .map_err(|_| Error::Worker)?;
         synced.map_err(Error::file("sync", &key))?;
         Ok(Appended {
             stored_bytes,
@@ -117,7 +126,9 @@ fn make_folders(root: &Path) -> io::Result<()> {
     }
     sync_folder(&root.join("blobs"))?;
     sync_folder(root)?;
-    root.parent().filter(|parent| !parent.as_os_str().is_empty()).map_or(Ok(()), sync_folder)
+    root.parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .map_or(Ok(()), sync_folder)
 }
 
 fn sync_folder(path: &Path) -> io::Result<()> {
@@ -131,7 +142,12 @@ fn sync(file: &File, folder: &Path) -> io::Result<()> {
 
 /// Opens the file at the upload's position. `None`: another writer holds it.
 fn open_writer(path: &Path, at: &Position, end: End) -> io::Result<Option<Writer>> {
-    let mut file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path)?;
+    let mut file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .open(path)?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => return Ok(None),
@@ -151,7 +167,11 @@ fn open_writer(path: &Path, at: &Position, end: End) -> io::Result<Option<Writer
         None => hash_again(&mut file)?,
     };
     file.seek(SeekFrom::Start(at.stored_bytes))?;
-    Ok(Some(Writer { file, digester, size: at.stored_bytes }))
+    Ok(Some(Writer {
+        file,
+        digester,
+        size: at.stored_bytes,
+    }))
 }
 
 fn hash_again(file: &mut File) -> io::Result<Digester> {

@@ -59,7 +59,10 @@ pub struct S3Options {
 
 impl std::fmt::Debug for S3Options {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("S3Options").field("bucket", &self.bucket).field("endpoint", &self.endpoint).finish_non_exhaustive()
+        f.debug_struct("S3Options")
+            .field("bucket", &self.bucket)
+            .field("endpoint", &self.endpoint)
+            .finish_non_exhaustive()
     }
 }
 
@@ -114,7 +117,13 @@ impl BlobStore {
     /// # Errors
     /// `Body` when the client's stream failed, `DigestMismatch` when the end was announced with another digest,
     /// `Busy` when another writer still holds the local file, `Store` when the store failed.
-    pub async fn append<S, E, A>(&self, at: Position, body: S, end: End, announce: &A) -> Result<Appended, AppendError<E>>
+    pub async fn append<S, E, A>(
+        &self,
+        at: Position,
+        body: S,
+        end: End,
+        announce: &A,
+    ) -> Result<Appended, AppendError<E>>
     where
         S: futures::Stream<Item = Result<bytes::Bytes, E>> + Send + Unpin,
         E: Send,
@@ -184,7 +193,12 @@ fn s3(options: &S3Options) -> Result<object_store::aws::AmazonS3, Error> {
         .with_timeout_disabled()
         .with_connect_timeout(CONNECT_TIMEOUT)
         .with_read_timeout(READ_TIMEOUT)
-        .with_allow_http(options.endpoint.as_deref().is_some_and(|url| url.starts_with("http://")));
+        .with_allow_http(
+            options
+                .endpoint
+                .as_deref()
+                .is_some_and(|url| url.starts_with("http://")),
+        );
     let mut builder = AmazonS3Builder::new()
         .with_bucket_name(&options.bucket)
         .with_region(&options.region)
@@ -196,5 +210,7 @@ fn s3(options: &S3Options) -> Result<object_store::aws::AmazonS3, Error> {
     if let (Some(id), Some(secret)) = (&options.access_key_id, &options.secret_access_key) {
         builder = builder.with_access_key_id(id).with_secret_access_key(secret);
     }
-    builder.build().map_err(|source| Error::of("open", &options.bucket, source))
+    builder
+        .build()
+        .map_err(|source| Error::of("open", &options.bucket, source))
 }

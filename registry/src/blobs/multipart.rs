@@ -49,7 +49,10 @@ struct Upload {
 
 impl Multipart {
     pub(super) fn open(objects: Arc<AmazonS3>, root: &str) -> Self {
-        Self { objects, root: root.trim_matches('/').to_owned() }
+        Self {
+            objects,
+            root: root.trim_matches('/').to_owned(),
+        }
     }
 
     pub(super) fn objects(&self) -> &dyn ObjectStore {
@@ -57,14 +60,20 @@ impl Multipart {
     }
 
     pub(super) fn path(&self, key: &str) -> Result<Key, Error> {
-        let full = if self.root.is_empty() { key.to_owned() } else { format!("{}/{key}", self.root) };
+        let full = if self.root.is_empty() {
+            key.to_owned()
+        } else {
+            format!("{}/{key}", self.root)
+        };
         Key::parse(full).map_err(|_| Error::Key { key: key.to_owned() })
     }
 
     pub(super) async fn probe(&self) -> Result<(), Error> {
         let prefix = self.path("blobs")?;
         let first = self.objects.list_with_delimiter(Some(&prefix)).await;
-        first.map(drop).map_err(|source| Error::of("list", prefix.as_ref(), source))
+        first
+            .map(drop)
+            .map_err(|source| Error::of("list", prefix.as_ref(), source))
     }
 
     pub(super) async fn append<S, E, A>(
@@ -104,8 +113,9 @@ impl Multipart {
     /// Takes up an upload where it stands.
     fn resume(&self, position: Position, end: End) -> Result<Upload, Error> {
         let key = self.path(&position.object_key)?;
-        let digester =
-            digester(&position, end).ok_or_else(|| Error::HashState { key: position.object_key.clone() })?;
+        let digester = digester(&position, end).ok_or_else(|| Error::HashState {
+            key: position.object_key.clone(),
+        })?;
         let in_parts = (position.parts.len() as u64) * (PART as u64);
         Ok(Upload {
             unread_tail: position.stored_bytes.saturating_sub(in_parts),
@@ -138,7 +148,8 @@ impl Multipart {
             return Ok(());
         }
         let begun = self.objects.create_multipart(&upload.key).await;
-        let id = begun.map_err(|source| Error::of("begin a multipart upload of", &upload.position.object_key, source))?;
+        let id =
+            begun.map_err(|source| Error::of("begin a multipart upload of", &upload.position.object_key, source))?;
         announce.multipart_begun(&id).await.map_err(AppendError::Announce)?;
         upload.position.multipart_id = Some(id);
         Ok(())
@@ -148,9 +159,17 @@ impl Multipart {
     async fn send_part(&self, upload: &mut Upload, size: usize) -> Result<(), Error> {
         upload.sent().await?;
         let payload = upload.take(size);
-        let Some(id) = upload.position.multipart_id.clone() else { return Err(Error::Worker) };
-        let (objects, key, index) = (Arc::clone(&self.objects), upload.key.clone(), upload.position.parts.len());
-        upload.sending.spawn(async move { objects.put_part(&key, &id, index, payload).await });
+        let Some(id) = upload.position.multipart_id.clone() else {
+            return Err(Error::Worker);
+        };
+        let (objects, key, index) = (
+            Arc::clone(&self.objects),
+            upload.key.clone(),
+            upload.position.parts.len(),
+        );
+        upload
+            .sending
+            .spawn(async move { objects.put_part(&key, &id, index, payload).await });
         Ok(())
     }
 
@@ -204,12 +223,27 @@ impl Multipart {
             self.send_part(upload, usize::MAX).await?;
             upload.sent().await?;
         }
-        let parts = upload.position.parts.iter().map(|id| PartId { content_id: id.clone() }).collect();
+        let parts = upload
+            .position
+            .parts
+            .iter()
+            .map(|id| PartId { content_id: id.clone() })
+            .collect();
         let id = upload.position.multipart_id.clone().unwrap_or_default();
-        let Err(refused) = self.objects.complete_multipart(&upload.key, &id, parts).await else { return Ok(()) };
+        let Err(refused) = self.objects.complete_multipart(&upload.key, &id, parts).await else {
+            return Ok(());
+        };
         // An earlier request may have completed it and lost the answer: then the object is there, whole.
-        let whole = self.objects.head(&upload.key).await.is_ok_and(|found| found.size == size);
-        if whole { Ok(()) } else { Err(Error::of("complete", &upload.position.object_key, refused)) }
+        let whole = self
+            .objects
+            .head(&upload.key)
+            .await
+            .is_ok_and(|found| found.size == size);
+        if whole {
+            Ok(())
+        } else {
+            Err(Error::of("complete", &upload.position.object_key, refused))
+        }
     }
 }
 
@@ -219,7 +253,11 @@ impl Upload {
         self.unhashed_bytes += piece.len();
         self.unhashed.push(piece.clone());
         self.pending.push_back(piece);
-        if self.unhashed_bytes >= BATCH { self.hash().await } else { Ok(()) }
+        if self.unhashed_bytes >= BATCH {
+            self.hash().await
+        } else {
+            Ok(())
+        }
     }
 
     async fn hash(&mut self) -> Result<(), Error> {
@@ -240,7 +278,9 @@ impl Upload {
         let mut left = size.min(self.pending_bytes);
         self.pending_bytes -= left;
         while left > 0 {
-            let Some(mut piece) = self.pending.pop_front() else { break };
+            let Some(mut piece) = self.pending.pop_front() else {
+                break;
+            };
             if piece.len() > left {
                 self.pending.push_front(piece.split_off(left));
             }

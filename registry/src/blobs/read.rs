@@ -38,9 +38,16 @@ pub(super) async fn open(objects: &dyn ObjectStore, path: &Path, range: Range<u6
         range: (!range.is_empty()).then(|| GetRange::Bounded(range.clone())),
         ..GetOptions::default()
     };
-    let found = objects.get_opts(path, options).await.map_err(|source| Error::of("read", &key, source))?;
+    let found = objects
+        .get_opts(path, options)
+        .await
+        .map_err(|source| Error::of("read", &key, source))?;
     if found.range.end.min(range.end) < range.end {
-        return Err(Error::Short { key, end: found.range.end, wanted: range.end });
+        return Err(Error::Short {
+            key,
+            end: found.range.end,
+            wanted: range.end,
+        });
     }
     if range.is_empty() {
         return Ok(BlobBody(Box::pin(stream::empty())));
@@ -62,9 +69,16 @@ fn pieces(file: Arc<File>, key: String, range: Range<u64>) -> impl Stream<Item =
             let wanted = range.end;
             async move {
                 let read = tokio::task::spawn_blocking(move || read_at(&file, start, length));
-                let piece = read.await.map_err(|_| Error::Worker)?.map_err(Error::file("read", &key))?;
+                let piece = read
+                    .await
+                    .map_err(|_| Error::Worker)?
+                    .map_err(Error::file("read", &key))?;
                 let end = start + piece.len() as u64;
-                if end < start + length { Err(Error::Short { key, end, wanted }) } else { Ok(piece) }
+                if end < start + length {
+                    Err(Error::Short { key, end, wanted })
+                } else {
+                    Ok(piece)
+                }
             }
         })
         .buffered(2)

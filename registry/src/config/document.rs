@@ -23,7 +23,10 @@ pub(super) enum Shape {
 pub(super) fn parse(text: &str) -> Result<Node, (Option<u64>, String)> {
     match serde_yaml::from_str::<Option<Spanned<Shape>>>(text) {
         Ok(Some(root)) => Ok(node(root)),
-        Ok(None) => Ok(Node { line: 1, shape: Shape::Empty }),
+        Ok(None) => Ok(Node {
+            line: 1,
+            shape: Shape::Empty,
+        }),
         Err(refused) => Err((refused.location().map(|at| at.line()), first_line(&refused.to_string()))),
     }
 }
@@ -34,7 +37,10 @@ fn first_line(message: &str) -> String {
 }
 
 fn node(spanned: Spanned<Shape>) -> Node {
-    Node { line: spanned.referenced.line(), shape: spanned.value }
+    Node {
+        line: spanned.referenced.line(),
+        shape: spanned.value,
+    }
 }
 
 impl<'de> Deserialize<'de> for Shape {
@@ -94,7 +100,13 @@ impl<'de> Visitor<'de> for ShapeVisitor {
         while let Some((key, value)) = map.next_entry::<Spanned<String>, Spanned<Shape>>()? {
             // A key stands on the line that its reader will look at; a value may begin on the next.
             let line = key.referenced.line();
-            entries.push((key.value, Node { line, shape: value.value }));
+            entries.push((
+                key.value,
+                Node {
+                    line,
+                    shape: value.value,
+                },
+            ));
         }
         Ok(Shape::Map(entries))
     }

@@ -42,8 +42,15 @@ impl Sources {
             .transpose()?;
         // An empty variable counts as one that is not set; one that is not text cannot be ours.
         let text = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
-        let environment = std::env::vars_os().filter_map(text).filter(|(_, value)| !value.is_empty()).collect();
-        Ok(Self { file, environment, flags: Vec::new() })
+        let environment = std::env::vars_os()
+            .filter_map(text)
+            .filter(|(_, value)| !value.is_empty())
+            .collect();
+        Ok(Self {
+            file,
+            environment,
+            flags: Vec::new(),
+        })
     }
 }
 
@@ -54,6 +61,18 @@ pub struct Loaded {
     pub config: Config,
     /// Things that are probably not meant, such as an unknown `BERTH_…` variable.
     pub warnings: Vec<Problem>,
+    values: Values,
+}
+
+impl Loaded {
+    /// What is in force for a setting, for people to read: never a secret.
+    pub fn shown(&self, setting: &Setting) -> String {
+        match (self.values.text(setting.path), setting.is_secret()) {
+            (None, _) => "-".to_owned(),
+            (Some(_), true) => "(secret)".to_owned(),
+            (Some(text), false) => text,
+        }
+    }
 }
 
 /// Reads the settings from their sources.
@@ -61,10 +80,18 @@ pub struct Loaded {
 /// # Errors
 /// Every unknown key, wrong type and contradiction, at once.
 pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
-    let values = Values::gather(sources);
+    let mut values = Values::gather(sources);
     let (config, contradictions) = parts::build(&values);
-    let problems: Vec<Problem> = values.problems.into_iter().chain(contradictions).collect();
-    if problems.is_empty() { Ok(Loaded { config, warnings: values.warnings }) } else { Err(Problems(problems)) }
+    let mut problems = std::mem::take(&mut values.problems);
+    problems.extend(contradictions);
+    if !problems.is_empty() {
+        return Err(Problems(problems));
+    }
+    Ok(Loaded {
+        config,
+        warnings: std::mem::take(&mut values.warnings),
+        values,
+    })
 }
 
 #[cfg(test)]
@@ -72,7 +99,10 @@ mod tests {
     use super::*;
 
     fn file(text: &str) -> Sources {
-        Sources { file: Some(("berth.yaml".into(), text.to_owned())), ..Sources::default() }
+        Sources {
+            file: Some(("berth.yaml".into(), text.to_owned())),
+            ..Sources::default()
+        }
     }
 
     fn complaints(sources: &Sources) -> String {
@@ -95,10 +125,22 @@ mod tests {
             "http:\n  lisen: 127.0.0.1:80\n  drain_timeout: soon\ndatabase:\n  max_connections: 0\nstorag: {}\n",
         ));
 
-        assert!(told.contains("berth.yaml:2: http.lisen: unknown key; did you mean `listen`?"), "{told}");
-        assert!(told.contains("berth.yaml:3: http.drain_timeout: `soon` is not a length of time"), "{told}");
-        assert!(told.contains("berth.yaml:5: database.max_connections: `0` is not a whole number from 1"), "{told}");
-        assert!(told.contains("berth.yaml:6: storag: unknown key; did you mean `storage`?"), "{told}");
+        assert!(
+            told.contains("berth.yaml:2: http.lisen: unknown key; did you mean `listen`?"),
+            "{told}"
+        );
+        assert!(
+            told.contains("berth.yaml:3: http.drain_timeout: `soon` is not a length of time"),
+            "{told}"
+        );
+        assert!(
+            told.contains("berth.yaml:5: database.max_connections: `0` is not a whole number from 1"),
+            "{told}"
+        );
+        assert!(
+            told.contains("berth.yaml:6: storag: unknown key; did you mean `storage`?"),
+            "{told}"
+        );
     }
 
     #[test]
@@ -140,7 +182,11 @@ mod tests {
     fn an_unknown_variable_is_a_warning() {
         let environment = vec![("BERTH_HTTP_LISEN".to_owned(), "x".to_owned())];
 
-        let loaded = load(&Sources { environment, ..Sources::default() }).unwrap();
+        let loaded = load(&Sources {
+            environment,
+            ..Sources::default()
+        })
+        .unwrap();
 
         assert!(loaded.warnings[0].to_string().contains("BERTH_HTTP_LISTEN"));
     }
@@ -157,7 +203,9 @@ mod tests {
 
     #[test]
     fn an_error_never_shows_a_secret() {
-        let told = complaints(&file("http: {secret: [hunter2]}\nstorage: {s3: {secret_access_key: hunter2}}\n"));
+        let told = complaints(&file(
+            "http: {secret: [hunter2]}\nstorage: {s3: {secret_access_key: hunter2}}\n",
+        ));
 
         assert!(!told.contains("hunter2"), "{told}");
     }

@@ -39,7 +39,10 @@ pub struct Http {
 
 impl fmt::Debug for Http {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Http").field("listen", &self.listen).field("drain_timeout", &self.drain_timeout).finish_non_exhaustive()
+        f.debug_struct("Http")
+            .field("listen", &self.listen)
+            .field("drain_timeout", &self.drain_timeout)
+            .finish_non_exhaustive()
     }
 }
 
@@ -115,7 +118,10 @@ pub struct S3 {
 
 impl fmt::Debug for S3 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("S3").field("bucket", &self.bucket).field("endpoint", &self.endpoint).finish_non_exhaustive()
+        f.debug_struct("S3")
+            .field("bucket", &self.bucket)
+            .field("endpoint", &self.endpoint)
+            .finish_non_exhaustive()
     }
 }
 
@@ -153,14 +159,22 @@ pub(super) fn build(values: &Values) -> (Config, Vec<Problem>) {
             drain_timeout: values.duration("http.drain_timeout"),
             secret: values.text("http.secret"),
         },
-        admin: Admin { listen: values.address("admin.listen") },
+        admin: Admin {
+            listen: values.address("admin.listen"),
+        },
         database: database(values, data_dir.join("berth.sqlite3")),
         partitions: values.number("database.partitions"),
         storage: storage(values, data_dir.join("blobs")),
-        uploads: Uploads { expiry: values.duration("uploads.expiry") },
+        uploads: Uploads {
+            expiry: values.duration("uploads.expiry"),
+        },
         log: Log {
             level: values.text("log.level").unwrap_or_default(),
-            format: if values.text("log.format").as_deref() == Some("json") { LogFormat::Json } else { LogFormat::Text },
+            format: if values.text("log.format").as_deref() == Some("json") {
+                LogFormat::Json
+            } else {
+                LogFormat::Text
+            },
         },
     };
     let problems = contradictions(values, &config);
@@ -168,10 +182,14 @@ pub(super) fn build(values: &Values) -> (Config, Vec<Problem>) {
 }
 
 fn database(values: &Values, default_file: PathBuf) -> Database {
-    let Some(url) = values.text("database.url") else { return Database::Sqlite { path: default_file } };
+    let Some(url) = values.text("database.url") else {
+        return Database::Sqlite { path: default_file };
+    };
     if let Some(path) = url.strip_prefix("sqlite:") {
         // Both `sqlite:data/x` and the URL form `sqlite:///data/x`.
-        return Database::Sqlite { path: PathBuf::from(path.strip_prefix("//").unwrap_or(path)) };
+        return Database::Sqlite {
+            path: PathBuf::from(path.strip_prefix("//").unwrap_or(path)),
+        };
     }
     Database::Postgres {
         url,
@@ -202,7 +220,11 @@ fn contradictions(values: &Values, config: &Config) -> Vec<Problem> {
     let mut found = Vec::new();
     let mut say = |place: Option<&str>, path: &str, message: &str| {
         let place = place.unwrap_or_default().to_owned();
-        found.push(Problem { place, path: path.to_owned(), message: message.to_owned() });
+        found.push(Problem {
+            place,
+            path: path.to_owned(),
+            message: message.to_owned(),
+        });
     };
     let s3 = values.section("storage.s3");
     if s3.is_some() && values.section("storage.filesystem").is_some() {
@@ -210,23 +232,43 @@ fn contradictions(values: &Values, config: &Config) -> Vec<Problem> {
         say(s3, "storage", message);
     }
     if s3.is_some() && values.text("storage.s3.bucket").is_none() {
-        say(s3, "storage.s3.bucket", "is missing; name the bucket, or leave storage.s3 out for local files");
+        say(
+            s3,
+            "storage.s3.bucket",
+            "is missing; name the bucket, or leave storage.s3 out for local files",
+        );
     }
     let (id, secret) = ("storage.s3.access_key_id", "storage.s3.secret_access_key");
     if values.place(id).is_some() != values.place(secret).is_some() {
-        let (given, missing) = if values.place(id).is_some() { (id, secret) } else { (secret, id) };
-        say(values.place(given), missing, &format!("is missing; {given} is of no use without it"));
+        let (given, missing) = if values.place(id).is_some() {
+            (id, secret)
+        } else {
+            (secret, id)
+        };
+        say(
+            values.place(given),
+            missing,
+            &format!("is missing; {given} is of no use without it"),
+        );
     }
     if matches!(config.database, Database::Sqlite { .. }) {
         for path in ["database.username", "database.password", "database.ca_file"] {
             if let Some(place) = values.place(path) {
-                say(Some(place), path, "means nothing to SQLite; set database.url to a postgres:// URL or leave it out");
+                say(
+                    Some(place),
+                    path,
+                    "means nothing to SQLite; set database.url to a postgres:// URL or leave it out",
+                );
             }
         }
     }
     if config.http.listen == config.admin.listen && config.http.listen.port() != 0 {
         let place = values.place("admin.listen").or_else(|| values.place("http.listen"));
-        say(place, "admin.listen", "is the same address as http.listen; give it a port of its own");
+        say(
+            place,
+            "admin.listen",
+            "is the same address as http.listen; give it a port of its own",
+        );
     }
     found
 }

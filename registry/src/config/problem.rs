@@ -33,7 +33,11 @@ pub struct Problems(pub Vec<Problem>);
 impl Problems {
     pub(super) fn unreadable(path: &Path, source: &std::io::Error) -> Self {
         let message = format!("cannot be read: {source}");
-        Self(vec![Problem { place: path.display().to_string(), path: String::new(), message }])
+        Self(vec![Problem {
+            place: path.display().to_string(),
+            path: String::new(),
+            message,
+        }])
     }
 }
 

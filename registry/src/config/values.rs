@@ -17,7 +17,7 @@ struct Given {
 }
 
 /// Every setting that was given, and what is wrong with it.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Values {
     given: BTreeMap<&'static str, Given>,
     pub(super) problems: Vec<Problem>,
@@ -74,13 +74,19 @@ impl Values {
     }
 
     fn take_key(&mut self, file: &str, above: &str, key: &str, node: &Node) {
-        let path = if above.is_empty() { key.to_owned() } else { format!("{above}.{key}") };
+        let path = if above.is_empty() {
+            key.to_owned()
+        } else {
+            format!("{above}.{key}")
+        };
         if settings::find(&path).is_some() || settings::is_section(&path) {
             return self.take_node(file, &path, node);
         }
         let known = settings::keys_below(above);
-        let remedy = settings::nearest(key, known.iter().copied())
-            .map_or_else(|| format!("known here: {}", known.join(", ")), |near| format!("did you mean `{near}`?"));
+        let remedy = settings::nearest(key, known.iter().copied()).map_or_else(
+            || format!("known here: {}", known.join(", ")),
+            |near| format!("did you mean `{near}`?"),
+        );
         self.problem(format!("{file}:{}", node.line), &path, format!("unknown key; {remedy}"));
     }
 
@@ -95,7 +101,11 @@ impl Values {
         let near = settings::nearest(name, known.iter().map(String::as_str));
         let remedy = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
         let message = format!("no setting has this variable{remedy}");
-        self.warnings.push(Problem { place: name.to_owned(), path: String::new(), message });
+        self.warnings.push(Problem {
+            place: name.to_owned(),
+            path: String::new(),
+            message,
+        });
     }
 
     fn take(&mut self, setting: &'static Setting, text: String, place: String) {
@@ -104,14 +114,22 @@ impl Values {
                 self.given.insert(setting.path, Given { text, place });
             }
             Err(wanted) => {
-                let shown = if setting.kind == Kind::Secret { "the value".to_owned() } else { format!("`{text}`") };
+                let shown = if setting.kind == Kind::Secret {
+                    "the value".to_owned()
+                } else {
+                    format!("`{text}`")
+                };
                 self.problem(place, setting.path, format!("{shown} is not {wanted}"));
             }
         }
     }
 
     fn problem(&mut self, place: String, path: &str, message: String) {
-        self.problems.push(Problem { place, path: path.to_owned(), message });
+        self.problems.push(Problem {
+            place,
+            path: path.to_owned(),
+            message,
+        });
     }
 
     /// Where a setting was given, if it was.
@@ -122,13 +140,20 @@ impl Values {
     /// Where the first setting of a section was given, if one was.
     pub(super) fn section(&self, section: &str) -> Option<&str> {
         let below = |path: &&'static str| path.strip_prefix(section).is_some_and(|rest| rest.starts_with('.'));
-        self.given.iter().find(|(path, _)| below(path)).map(|(_, given)| given.place.as_str())
+        self.given
+            .iter()
+            .find(|(path, _)| below(path))
+            .map(|(_, given)| given.place.as_str())
     }
 
     /// The value of a setting, or its default.
     pub(super) fn text(&self, path: &str) -> Option<String> {
         let default = || settings::find(path).map(|setting| setting.default.to_owned());
-        self.given.get(path).map(|given| given.text.clone()).or_else(default).filter(|text| !text.is_empty())
+        self.given
+            .get(path)
+            .map(|given| given.text.clone())
+            .or_else(default)
+            .filter(|text| !text.is_empty())
     }
 
     pub(super) fn path(&self, path: &str) -> Option<PathBuf> {
@@ -162,7 +187,9 @@ fn check(kind: Kind, text: &str) -> Result<(), String> {
         Kind::Number(least, most) => text.parse::<u64>().is_ok_and(|number| (least..=most).contains(&number)),
         Kind::Switch => matches!(text, "true" | "false"),
         Kind::Word(words) => words.contains(&text),
-        Kind::DatabaseUrl => is_url(text, &["postgres", "postgresql"]) || text.strip_prefix("sqlite:").is_some_and(|p| !p.is_empty()),
+        Kind::DatabaseUrl => {
+            is_url(text, &["postgres", "postgresql"]) || text.strip_prefix("sqlite:").is_some_and(|p| !p.is_empty())
+        }
         Kind::HttpUrl => is_url(text, &["http", "https"]),
     };
     if right { Ok(()) } else { Err(wanted(kind)) }

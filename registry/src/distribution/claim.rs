@@ -4,8 +4,8 @@
 //! (its client went away) leaves the release to a task of its own, so that the client's next try need not wait for the
 //! claim to run out.
 
-use super::error::Error;
 use super::Distribution;
+use super::error::Error;
 use crate::blobs::{Announce, Position};
 use crate::metadata::uploads::{self, Claim, Session};
 use oci::RepositoryName;
@@ -34,22 +34,34 @@ impl Distribution {
                 return Ok(held);
             }
             let mut reader = self.metadata.read().await?;
-            let open = uploads::find(&mut reader, id, repository, self.now()).await?.ok_or(Error::UploadUnknown)?;
+            let open = uploads::find(&mut reader, id, repository, self.now())
+                .await?
+                .ok_or(Error::UploadUnknown)?;
             drop(reader);
             if Instant::now() >= deadline {
-                return Err(Error::OffsetMismatch { stored: open.staged.stored_bytes });
+                return Err(Error::OffsetMismatch {
+                    stored: open.staged.stored_bytes,
+                });
             }
             tokio::time::sleep(POLL).await;
         }
     }
 
     async fn try_claim(&self, repository: &RepositoryName, id: Uuid) -> Result<Option<Held>, Error> {
-        let claim = Claim { id, token: Uuid::new_v4() };
+        let claim = Claim {
+            id,
+            token: Uuid::new_v4(),
+        };
         let mut tx = self.metadata.begin().await?;
         let until = self.after(self.limits.claim);
         let claimed = uploads::claim(&mut tx, claim, repository, self.now(), until).await?;
         tx.commit().await?;
-        Ok(claimed.map(|session| Held { session, claim, distribution: self.clone(), settled: false }))
+        Ok(claimed.map(|session| Held {
+            session,
+            claim,
+            distribution: self.clone(),
+            settled: false,
+        }))
     }
 }
 

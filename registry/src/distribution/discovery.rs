@@ -37,8 +37,12 @@ impl Distribution {
     /// `NameUnknown`.
     pub async fn tags(&self, repository: &RepositoryName, page: &Page) -> Result<Listing, Error> {
         let mut reader = self.metadata.read().await?;
-        let key = repositories::find(&mut reader, repository).await?.ok_or(Error::NameUnknown)?;
-        let Some(limit) = self.page_size(page) else { return Ok(Listing::default()) };
+        let key = repositories::find(&mut reader, repository)
+            .await?
+            .ok_or(Error::NameUnknown)?;
+        let Some(limit) = self.page_size(page) else {
+            return Ok(Listing::default());
+        };
         let last = page.last.as_deref().unwrap_or_default();
         let names = tags::page(&mut reader, key, last, limit.saturating_add(1)).await?;
         Ok(cut(names, limit))
@@ -49,7 +53,9 @@ impl Distribution {
     /// # Errors
     /// `Database`.
     pub async fn catalog(&self, page: &Page) -> Result<Listing, Error> {
-        let Some(limit) = self.page_size(page) else { return Ok(Listing::default()) };
+        let Some(limit) = self.page_size(page) else {
+            return Ok(Listing::default());
+        };
         let mut reader = self.metadata.read().await?;
         let last = page.last.as_deref().unwrap_or_default();
         let names = repositories::page(&mut reader, last, limit.saturating_add(1)).await?;
@@ -70,9 +76,16 @@ impl Distribution {
         let mut reader = self.metadata.read().await?;
         let found = referrers::of_subject(&mut reader, repository, subject).await?;
         let wanted = |artifact_type: Option<&str>| {
-            artifact_types.is_empty() || artifact_types.iter().any(|wanted| Some(wanted.as_str()) == artifact_type)
+            artifact_types.is_empty()
+                || artifact_types
+                    .iter()
+                    .any(|wanted| Some(wanted.as_str()) == artifact_type)
         };
-        Ok(found.into_iter().filter(|one| wanted(one.artifact_type.as_deref())).map(entry).collect())
+        Ok(found
+            .into_iter()
+            .filter(|one| wanted(one.artifact_type.as_deref()))
+            .map(entry)
+            .collect())
     }
 
     /// `None` for a page of no entries. More than we give at once is cut, not refused.
@@ -85,7 +98,9 @@ impl Distribution {
 
 fn entry(found: referrers::Referrer) -> ReferrerEntry {
     // It was parsed when it was pushed; a later version may have become stricter.
-    let annotations = Manifest::parse(Some(&found.media_type), &found.payload).map(|m| m.annotations).unwrap_or_default();
+    let annotations = Manifest::parse(Some(&found.media_type), &found.payload)
+        .map(|m| m.annotations)
+        .unwrap_or_default();
     ReferrerEntry {
         size: found.payload.len() as u64,
         media_type: found.media_type,
@@ -99,5 +114,8 @@ fn entry(found: referrers::Referrer) -> ReferrerEntry {
 fn cut(mut names: Vec<String>, limit: u32) -> Listing {
     let more = names.len() > limit as usize;
     names.truncate(limit as usize);
-    Listing { names, more: more.then_some(limit.into()) }
+    Listing {
+        names,
+        more: more.then_some(limit.into()),
+    }
 }

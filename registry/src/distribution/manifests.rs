@@ -41,7 +41,10 @@ impl Distribution {
         let manifest = Manifest::parse(put.content_type, put.payload)?;
         let references = manifest.references();
         retried(|| self.store(repository, put, &manifest, &references, digest)).await?;
-        Ok(StoredAs { digest, subject: manifest.subject })
+        Ok(StoredAs {
+            digest,
+            subject: manifest.subject,
+        })
     }
 
     async fn store(
@@ -102,7 +105,14 @@ fn named_digest(put: ManifestPut<'_>) -> Result<Digest, Error> {
         Reference::Tag(_) => Ok(Digest::of(Algorithm::Sha256, put.payload)),
         Reference::Digest(expected) => {
             let actual = Digest::of(expected.algorithm(), put.payload);
-            if actual == *expected { Ok(actual) } else { Err(Error::DigestMismatch { expected: *expected, actual }) }
+            if actual == *expected {
+                Ok(actual)
+            } else {
+                Err(Error::DigestMismatch {
+                    expected: *expected,
+                    actual,
+                })
+            }
         }
     }
 }
@@ -110,19 +120,36 @@ fn named_digest(put: ManifestPut<'_>) -> Result<Digest, Error> {
 /// The references that the repository has, provided that it has all that it must have.
 async fn present(tx: &mut Tx, key: RepositoryKey, references: &[ReferenceTo]) -> Result<Vec<ReferenceTo>, Error> {
     let digests = |child: bool| -> Vec<Digest> {
-        references.iter().filter(|r| (r.kind == ReferenceKind::Child) == child).map(|r| r.digest).collect()
+        references
+            .iter()
+            .filter(|r| (r.kind == ReferenceKind::Child) == child)
+            .map(|r| r.digest)
+            .collect()
     };
     let (children, content) = (digests(true), digests(false));
     let mut known: HashSet<(bool, Digest)> = HashSet::new();
     if !content.is_empty() {
-        known.extend(blobs::linked_among(tx, key, &content).await?.into_iter().map(|digest| (false, digest)));
+        known.extend(
+            blobs::linked_among(tx, key, &content)
+                .await?
+                .into_iter()
+                .map(|digest| (false, digest)),
+        );
     }
     if !children.is_empty() {
-        known.extend(manifests::present_among(tx, key, &children).await?.into_iter().map(|digest| (true, digest)));
+        known.extend(
+            manifests::present_among(tx, key, &children)
+                .await?
+                .into_iter()
+                .map(|digest| (true, digest)),
+        );
     }
     let is_known = |r: &&ReferenceTo| known.contains(&(r.kind == ReferenceKind::Child, r.digest));
-    let missing: Vec<Digest> =
-        references.iter().filter(|r| r.must_exist && !is_known(r)).map(|r| r.digest).collect();
+    let missing: Vec<Digest> = references
+        .iter()
+        .filter(|r| r.must_exist && !is_known(r))
+        .map(|r| r.digest)
+        .collect();
     if missing.is_empty() {
         Ok(references.iter().filter(is_known).cloned().collect())
     } else {
@@ -131,5 +158,7 @@ async fn present(tx: &mut Tx, key: RepositoryKey, references: &[ReferenceTo]) ->
 }
 
 fn content_size(payload: &[u8], references: &[ReferenceTo]) -> u64 {
-    references.iter().fold(payload.len() as u64, |sum, reference| sum.saturating_add(reference.size))
+    references.iter().fold(payload.len() as u64, |sum, reference| {
+        sum.saturating_add(reference.size)
+    })
 }

@@ -76,7 +76,13 @@ const ATTEMPTS: u32 = 5;
 impl Distribution {
     /// Assembles the workflows.
     pub fn new(metadata: Metadata, blobs: BlobStore, clock: Clock, limits: Limits) -> Self {
-        Self { metadata, blobs, clock, limits, afterwards: TaskTracker::new() }
+        Self {
+            metadata,
+            blobs,
+            clock,
+            limits,
+            afterwards: TaskTracker::new(),
+        }
     }
 
     /// Waits for what dropped requests have left to do.

@@ -43,7 +43,14 @@ impl Distribution {
         let key = repositories::ensure(&mut tx, into, now).await?;
         blobs::link(&mut tx, key, &digest, now).await?;
         leases::promise(&mut tx, key, &digest, self.lease_end()).await?;
-        reviews::add(&mut tx, Subject::BlobLink, key, &[digest], due(self, Reason::BlobUpload)).await?;
+        reviews::add(
+            &mut tx,
+            Subject::BlobLink,
+            key,
+            &[digest],
+            due(self, Reason::BlobUpload),
+        )
+        .await?;
         tx.commit().await?;
         Ok(true)
     }

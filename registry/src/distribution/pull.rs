@@ -20,7 +20,11 @@ impl Distribution {
             return Ok(blob);
         }
         let known = repositories::find(&mut reader, repository).await?;
-        Err(if known.is_some() { Error::BlobUnknown(*digest) } else { Error::NameUnknown })
+        Err(if known.is_some() {
+            Error::BlobUnknown(*digest)
+        } else {
+            Error::NameUnknown
+        })
     }
 
     /// Some of a blob's bytes.
@@ -45,6 +49,10 @@ impl Distribution {
             return Ok(manifest);
         }
         let known = repositories::find(&mut reader, repository).await?;
-        Err(if known.is_some() { Error::ManifestUnknown(reference.to_string()) } else { Error::NameUnknown })
+        Err(if known.is_some() {
+            Error::ManifestUnknown(reference.to_string())
+        } else {
+            Error::NameUnknown
+        })
     }
 }

@@ -44,7 +44,17 @@ impl Distribution {
         let object_key = keys::of_upload(Uuid::new_v4());
         let (now, expires_at) = (self.now(), self.after(self.limits.upload_expiry));
         let mut tx = self.metadata.begin().await?;
-        uploads::begin(&mut tx, NewSession { id, repository, object_key: &object_key, now, expires_at }).await?;
+        uploads::begin(
+            &mut tx,
+            NewSession {
+                id,
+                repository,
+                object_key: &object_key,
+                now,
+                expires_at,
+            },
+        )
+        .await?;
         tx.commit().await?;
         Ok(OpenUpload { id, stored: 0 })
     }
@@ -55,8 +65,13 @@ impl Distribution {
     /// `UploadUnknown`.
     pub async fn upload_status(&self, repository: &RepositoryName, id: Uuid) -> Result<OpenUpload, Error> {
         let mut reader = self.metadata.read().await?;
-        let session = uploads::find(&mut reader, id, repository, self.now()).await?.ok_or(Error::UploadUnknown)?;
-        Ok(OpenUpload { id, stored: session.staged.stored_bytes })
+        let session = uploads::find(&mut reader, id, repository, self.now())
+            .await?
+            .ok_or(Error::UploadUnknown)?;
+        Ok(OpenUpload {
+            id,
+            stored: session.staged.stored_bytes,
+        })
     }
 
     /// Appends a chunk; all or nothing.
@@ -121,7 +136,11 @@ impl Distribution {
     async fn finished_before(&self, repository: &RepositoryName, id: Uuid, digest: Digest) -> Result<(), Error> {
         let mut reader = self.metadata.read().await?;
         let done = uploads::finished(&mut reader, id, repository).await?;
-        if done == Some(digest) { Ok(()) } else { Err(Error::UploadUnknown) }
+        if done == Some(digest) {
+            Ok(())
+        } else {
+            Err(Error::UploadUnknown)
+        }
     }
 
     /// Lets the store take the body; the claim is given back when that fails.
@@ -129,7 +148,9 @@ impl Distribution {
     where
         S: Stream<Item = Result<Bytes, BodyError>> + Send + Unpin,
     {
-        let appended = held.renewing(self.blobs.append(held.position(), body, end, &held)).await?;
+        let appended = held
+            .renewing(self.blobs.append(held.position(), body, end, &held))
+            .await?;
         let refused = match appended {
             Ok(appended) => return Ok((held, appended)),
             Err(refused) => refused,
@@ -155,13 +176,18 @@ impl Distribution {
         if hashed.is_some_and(|running| running.algorithm() == digest.algorithm()) {
             return Ok((held, appended));
         }
-        let reading = self.blobs.hash(&appended.object_key, appended.stored_bytes, digest.algorithm());
+        let reading = self
+            .blobs
+            .hash(&appended.object_key, appended.stored_bytes, digest.algorithm());
         let actual = held.renewing(reading).await??;
         if actual == digest {
             return Ok((held, appended));
         }
         self.abort(held, "digest_mismatch").await?;
-        Err(Error::DigestMismatch { expected: digest, actual })
+        Err(Error::DigestMismatch {
+            expected: digest,
+            actual,
+        })
     }
 
     /// Records an append and gives the claim back. The tail that it replaced is garbage.
@@ -177,7 +203,13 @@ impl Distribution {
         if !uploads::stored(&mut tx, held.claim, &staged, self.after(self.limits.upload_expiry)).await? {
             return Err(Error::ClaimLost);
         }
-        if let Some(old) = held.session.staged.tail_key.as_deref().filter(|old| Some(*old) != staged.tail_key.as_deref()) {
+        if let Some(old) = held
+            .session
+            .staged
+            .tail_key
+            .as_deref()
+            .filter(|old| Some(*old) != staged.tail_key.as_deref())
+        {
             self.bury(&mut tx, old, None, "superseded_tail").await?;
         }
         tx.commit().await?;
@@ -193,7 +225,11 @@ impl Distribution {
         repository: &RepositoryName,
         digest: Digest,
     ) -> Result<(), Error> {
-        let ours = Blob { digest, size: appended.stored_bytes, object_key: appended.object_key.clone() };
+        let ours = Blob {
+            digest,
+            size: appended.stored_bytes,
+            object_key: appended.object_key.clone(),
+        };
         let now = self.now();
         let mut tx = self.metadata.begin().await?;
         if !uploads::finish(&mut tx, held.claim, &digest).await? {
@@ -210,7 +246,14 @@ impl Distribution {
         self.bury_leftovers(&mut tx, held, kept).await?;
         blob_rows::link(&mut tx, key, &digest, now).await?;
         leases::promise(&mut tx, key, &digest, self.lease_end()).await?;
-        reviews::add(&mut tx, Subject::BlobLink, key, &[digest], due(self, Reason::BlobUpload)).await?;
+        reviews::add(
+            &mut tx,
+            Subject::BlobLink,
+            key,
+            &[digest],
+            due(self, Reason::BlobUpload),
+        )
+        .await?;
         Ok(tx.commit().await?)
     }
 
@@ -221,7 +264,8 @@ impl Distribution {
             return Err(Error::ClaimLost);
         }
         for key in self.written_keys(&held, None) {
-            self.bury(&mut tx, &key, held.session.staged.multipart_id.as_deref(), reason).await?;
+            self.bury(&mut tx, &key, held.session.staged.multipart_id.as_deref(), reason)
+                .await?;
         }
         tx.commit().await?;
         held.settle();
@@ -231,7 +275,11 @@ impl Distribution {
     /// The keys that this session may have written to, apart from the one that became the blob.
     fn written_keys(&self, held: &Held, kept: Option<&str>) -> Vec<String> {
         // Local files are appended to in place.
-        let beside = if self.blobs.writes_beside() { held.session.claims } else { 0 };
+        let beside = if self.blobs.writes_beside() {
+            held.session.claims
+        } else {
+            0
+        };
         keys::leftovers(&held.session.object_key, beside, kept)
     }
 
@@ -241,7 +289,8 @@ impl Distribution {
             return Ok(());
         }
         for key in self.written_keys(held, kept) {
-            self.bury(tx, &key, held.session.staged.multipart_id.as_deref(), "duplicate").await?;
+            self.bury(tx, &key, held.session.staged.multipart_id.as_deref(), "duplicate")
+                .await?;
         }
         Ok(())
     }
@@ -253,7 +302,13 @@ impl Distribution {
         multipart_id: Option<&str>,
         reason: &'static str,
     ) -> Result<(), Error> {
-        let dead = Tombstone { object_key, digest: None, multipart_id, size: 0, reason };
+        let dead = Tombstone {
+            object_key,
+            digest: None,
+            multipart_id,
+            size: 0,
+            reason,
+        };
         Ok(tombstones::add(tx, dead, self.after(self.limits.tombstone_delay), self.now()).await?)
     }
 }
@@ -278,12 +333,18 @@ where
         if over {
             return None;
         }
-        let Some(announced) = announced else { return Some((body.next().await?, (body, 0, false))) };
+        let Some(announced) = announced else {
+            return Some((body.next().await?, (body, 0, false)));
+        };
         match body.next().await {
             Some(Ok(piece)) => {
                 let sent = sent + piece.len() as u64;
                 let fits = sent <= announced;
-                let item = if fits { Ok(piece) } else { Err(BodyError::Length { announced, sent }) };
+                let item = if fits {
+                    Ok(piece)
+                } else {
+                    Err(BodyError::Length { announced, sent })
+                };
                 Some((item, (body, sent, !fits)))
             }
             Some(Err(broken)) => Some((Err(broken), (body, sent, true))),

@@ -1,10 +1,10 @@
 //! Blobs, and which repository may use them.
 
+use super::Micros;
 use super::error::Error;
 use super::repositories::RepositoryKey;
 use super::session::{Reader, Tx};
 use super::statement::{Row, Statement, Value, statements, stored_size};
-use super::Micros;
 use oci::{Digest, RepositoryName};
 
 /// Where the bytes of a digest are.
@@ -71,7 +71,11 @@ statements! {
 }
 
 fn blob(row: &Row<'_>) -> Result<Blob, sqlx::Error> {
-    Ok(Blob { digest: row.digest(0)?, size: row.size(1)?, object_key: row.text(2)? })
+    Ok(Blob {
+        digest: row.digest(0)?,
+        size: row.size(1)?,
+        object_key: row.text(2)?,
+    })
 }
 
 /// The blob, if the repository exists and may use it.
@@ -79,7 +83,13 @@ fn blob(row: &Row<'_>) -> Result<Blob, sqlx::Error> {
 /// # Errors
 /// As any statement.
 pub async fn find_linked(reader: &mut Reader, name: &RepositoryName, digest: &Digest) -> Result<Option<Blob>, Error> {
-    reader.one(&FIND_LINKED, &[Value::Text(name.as_str()), Value::Bytes(&digest.to_bytes())], blob).await
+    reader
+        .one(
+            &FIND_LINKED,
+            &[Value::Text(name.as_str()), Value::Bytes(&digest.to_bytes())],
+            blob,
+        )
+        .await
 }
 
 /// The blob, if any repository may use it.
@@ -87,7 +97,9 @@ pub async fn find_linked(reader: &mut Reader, name: &RepositoryName, digest: &Di
 /// # Errors
 /// As any statement.
 pub async fn find_mountable(reader: &mut Reader, digest: &Digest) -> Result<Option<Blob>, Error> {
-    reader.one(&FIND_MOUNTABLE, &[Value::Bytes(&digest.to_bytes())], blob).await
+    reader
+        .one(&FIND_MOUNTABLE, &[Value::Bytes(&digest.to_bytes())], blob)
+        .await
 }
 
 /// Adds the row of a blob whose bytes are already durable. `Ok(false)`: the digest has a row already.
@@ -119,8 +131,12 @@ pub async fn keep(tx: &mut Tx, digest: &Digest) -> Result<Option<Blob>, Error> {
 /// `Conflict` when the blob is gone.
 pub async fn link(tx: &mut Tx, key: RepositoryKey, digest: &Digest, now: Micros) -> Result<bool, Error> {
     let digest = digest.to_bytes();
-    let values =
-        [Value::Bytes(&digest), Value::Int(key.namespace), Value::Int(key.repository), Value::Int(now)];
+    let values = [
+        Value::Bytes(&digest),
+        Value::Int(key.namespace),
+        Value::Int(key.repository),
+        Value::Int(now),
+    ];
     Ok(tx.execute(&LINK, &values).await? == 1)
 }
 
@@ -128,13 +144,13 @@ pub async fn link(tx: &mut Tx, key: RepositoryKey, digest: &Digest, now: Micros)
 ///
 /// # Errors
 /// As any statement.
-pub async fn linked_among(
-    reader: &mut Reader,
-    key: RepositoryKey,
-    digests: &[Digest],
-) -> Result<Vec<Digest>, Error> {
+pub async fn linked_among(reader: &mut Reader, key: RepositoryKey, digests: &[Digest]) -> Result<Vec<Digest>, Error> {
     let digests: Vec<Vec<u8>> = digests.iter().map(Digest::to_bytes).collect();
-    let values = [Value::Int(key.namespace), Value::Int(key.repository), Value::BytesArray(&digests)];
+    let values = [
+        Value::Int(key.namespace),
+        Value::Int(key.repository),
+        Value::BytesArray(&digests),
+    ];
     reader.all(&LINKED_AMONG, &values, |row| row.digest(0)).await
 }
 
@@ -144,6 +160,10 @@ pub async fn linked_among(
 /// `Conflict` when a manifest that needs it came meanwhile.
 pub async fn unlink(tx: &mut Tx, key: RepositoryKey, digest: &Digest) -> Result<bool, Error> {
     let digest = digest.to_bytes();
-    let values = [Value::Bytes(&digest), Value::Int(key.namespace), Value::Int(key.repository)];
+    let values = [
+        Value::Bytes(&digest),
+        Value::Int(key.namespace),
+        Value::Int(key.repository),
+    ];
     Ok(tx.execute(&UNLINK, &values).await? == 1)
 }

@@ -52,7 +52,9 @@ pub struct PostgresOptions {
 
 impl std::fmt::Debug for PostgresOptions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("PostgresOptions").field("max_connections", &self.max_connections).finish_non_exhaustive()
+        f.debug_struct("PostgresOptions")
+            .field("max_connections", &self.max_connections)
+            .finish_non_exhaustive()
     }
 }
 
@@ -94,7 +96,10 @@ pub struct Metadata {
 enum Pools {
     /// One writer, so that nobody waits inside SQLite's lock, and readers that never wait for it.
     Sqlite { writer: SqlitePool, readers: SqlitePool },
-    Postgres { pool: PgPool, options: Box<PgConnectOptions> },
+    Postgres {
+        pool: PgPool,
+        options: Box<PgConnectOptions>,
+    },
 }
 
 impl std::fmt::Debug for Metadata {
@@ -143,9 +148,10 @@ impl Metadata {
     pub async fn begin(&self) -> Result<Tx, Error> {
         let begun = match &self.pools {
             Pools::Sqlite { writer, .. } => writer.begin_with("BEGIN IMMEDIATE").await.map(Tx::sqlite),
-            Pools::Postgres { pool, .. } => {
-                pool.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED").await.map(Tx::postgres)
-            }
+            Pools::Postgres { pool, .. } => pool
+                .begin_with("BEGIN ISOLATION LEVEL READ COMMITTED")
+                .await
+                .map(Tx::postgres),
         };
         begun.map_err(|source| Error::of("begin", source))
     }
@@ -188,10 +194,16 @@ impl Metadata {
 
 async fn connect_sqlite(path: &Path) -> Result<Pools, ConnectError> {
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        std::fs::create_dir_all(folder)
-            .map_err(|source| ConnectError::Folder { path: folder.to_path_buf(), source })?;
+        std::fs::create_dir_all(folder).map_err(|source| ConnectError::Folder {
+            path: folder.to_path_buf(),
+            source,
+        })?;
     }
-    let open = |source| ConnectError::Open { engine: "sqlite", target: path.display().to_string(), source };
+    let open = |source| ConnectError::Open {
+        engine: "sqlite",
+        target: path.display().to_string(),
+        source,
+    };
     // FULL: an acknowledged commit has been fsynced. Foreign keys are off in SQLite unless asked for.
     let options = SqliteConnectOptions::new()
         .filename(path)
@@ -206,8 +218,17 @@ async fn connect_sqlite(path: &Path) -> Result<Pools, ConnectError> {
         .test_before_acquire(false)
         .idle_timeout(None)
         .max_lifetime(None);
-    let writer = pool.clone().max_connections(1).connect_with(options.clone()).await.map_err(open)?;
-    let readers = pool.max_connections(SQLITE_READERS).connect_with(options.read_only(true)).await.map_err(open)?;
+    let writer = pool
+        .clone()
+        .max_connections(1)
+        .connect_with(options.clone())
+        .await
+        .map_err(open)?;
+    let readers = pool
+        .max_connections(SQLITE_READERS)
+        .connect_with(options.read_only(true))
+        .await
+        .map_err(open)?;
     Ok(Pools::Sqlite { writer, readers })
 }
 
@@ -229,13 +250,25 @@ async fn connect_postgres(settings: &PostgresOptions) -> Result<Pools, ConnectEr
             options = options.ssl_mode(PgSslMode::VerifyFull);
         }
     }
-    let target = format!("{}:{}/{}", options.get_host(), options.get_port(), options.get_database().unwrap_or(""));
+    let target = format!(
+        "{}:{}/{}",
+        options.get_host(),
+        options.get_port(),
+        options.get_database().unwrap_or("")
+    );
     let pool = PgPoolOptions::new()
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .test_before_acquire(false)
         .max_connections(settings.max_connections)
         .connect_with(options.clone())
         .await
-        .map_err(|source| ConnectError::Open { engine: "postgres", target, source })?;
-    Ok(Pools::Postgres { pool, options: Box::new(options) })
+        .map_err(|source| ConnectError::Open {
+            engine: "postgres",
+            target,
+            source,
+        })?;
+    Ok(Pools::Postgres {
+        pool,
+        options: Box::new(options),
+    })
 }

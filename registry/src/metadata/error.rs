@@ -105,7 +105,11 @@ fn code_verdict(code: &str) -> Verdict {
     }
     // connection, insufficient resources, operator intervention, system error, read-only transaction, lock timeout
     let unavailable = ["08", "53", "57", "58"].iter().any(|class| code.starts_with(class));
-    if unavailable || code == "25006" || code == "55P03" { Verdict::Unavailable } else { Verdict::Query }
+    if unavailable || code == "25006" || code == "55P03" {
+        Verdict::Unavailable
+    } else {
+        Verdict::Query
+    }
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
 //! Promises: "you need not upload this blob" keeps it until the lease ends.
 
+use super::Micros;
 use super::error::Error;
 use super::repositories::RepositoryKey;
 use super::session::Tx;
 use super::statement::{Statement, Value, statements};
-use super::Micros;
 use oci::Digest;
 
 statements! {
@@ -23,7 +23,11 @@ statements! {
 /// As any statement.
 pub async fn promise(tx: &mut Tx, key: RepositoryKey, digest: &Digest, expires_at: Micros) -> Result<(), Error> {
     let digest = digest.to_bytes();
-    let values =
-        [Value::Bytes(&digest), Value::Int(key.namespace), Value::Int(key.repository), Value::Int(expires_at)];
+    let values = [
+        Value::Bytes(&digest),
+        Value::Int(key.namespace),
+        Value::Int(key.repository),
+        Value::Int(expires_at),
+    ];
     tx.execute(&ADD, &values).await.map(drop)
 }

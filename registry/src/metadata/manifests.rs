@@ -1,10 +1,10 @@
 //! Manifests: their exact bytes and what they refer to.
 
+use super::Micros;
 use super::error::Error;
 use super::repositories::RepositoryKey;
 use super::session::{Reader, Tx};
 use super::statement::{Row, Statement, Value, statements, stored_size};
-use super::Micros;
 use oci::{Digest, ReferenceKind, ReferenceTo, RepositoryName, SubjectDigest, Tag};
 
 /// A manifest as it was pushed.
@@ -100,7 +100,11 @@ statements! {
 }
 
 fn stored(row: &Row<'_>) -> Result<StoredManifest, sqlx::Error> {
-    Ok(StoredManifest { digest: row.digest(0)?, media_type: row.text(1)?, payload: row.bytes(2)? })
+    Ok(StoredManifest {
+        digest: row.digest(0)?,
+        media_type: row.text(1)?,
+        payload: row.bytes(2)?,
+    })
 }
 
 /// The manifest with this digest in a repository.
@@ -112,32 +116,40 @@ pub async fn by_digest(
     name: &RepositoryName,
     digest: &Digest,
 ) -> Result<Option<StoredManifest>, Error> {
-    reader.one(&BY_DIGEST, &[Value::Text(name.as_str()), Value::Bytes(&digest.to_bytes())], stored).await
+    reader
+        .one(
+            &BY_DIGEST,
+            &[Value::Text(name.as_str()), Value::Bytes(&digest.to_bytes())],
+            stored,
+        )
+        .await
 }
 
 /// The manifest that a tag points to.
 ///
 /// # Errors
 /// As any statement.
-pub async fn by_tag(
-    reader: &mut Reader,
-    name: &RepositoryName,
-    tag: &Tag,
-) -> Result<Option<StoredManifest>, Error> {
-    reader.one(&BY_TAG, &[Value::Text(name.as_str()), Value::Text(tag.as_str())], stored).await
+pub async fn by_tag(reader: &mut Reader, name: &RepositoryName, tag: &Tag) -> Result<Option<StoredManifest>, Error> {
+    reader
+        .one(
+            &BY_TAG,
+            &[Value::Text(name.as_str()), Value::Text(tag.as_str())],
+            stored,
+        )
+        .await
 }
 
 /// Which of the digests are manifests of the repository.
 ///
 /// # Errors
 /// As any statement.
-pub async fn present_among(
-    reader: &mut Reader,
-    key: RepositoryKey,
-    digests: &[Digest],
-) -> Result<Vec<Digest>, Error> {
+pub async fn present_among(reader: &mut Reader, key: RepositoryKey, digests: &[Digest]) -> Result<Vec<Digest>, Error> {
     let digests: Vec<Vec<u8>> = digests.iter().map(Digest::to_bytes).collect();
-    let values = [Value::Int(key.namespace), Value::Int(key.repository), Value::BytesArray(&digests)];
+    let values = [
+        Value::Int(key.namespace),
+        Value::Int(key.repository),
+        Value::BytesArray(&digests),
+    ];
     reader.all(&PRESENT_AMONG, &values, |row| row.digest(0)).await
 }
 
@@ -175,7 +187,11 @@ pub async fn add_references(
     references: &[ReferenceTo],
 ) -> Result<(), Error> {
     let manifest = manifest.to_bytes();
-    let of = [Value::Int(key.namespace), Value::Int(key.repository), Value::Bytes(&manifest)];
+    let of = [
+        Value::Int(key.namespace),
+        Value::Int(key.repository),
+        Value::Bytes(&manifest),
+    ];
     let (children, blobs): (Vec<_>, Vec<_>) = references.iter().partition(|r| r.kind == ReferenceKind::Child);
     if !blobs.is_empty() {
         let digests: Vec<Vec<u8>> = blobs.iter().map(|r| r.digest.to_bytes()).collect();
@@ -192,7 +208,8 @@ pub async fn add_references(
     }
     if !children.is_empty() {
         let digests: Vec<Vec<u8>> = children.iter().map(|r| r.digest.to_bytes()).collect();
-        tx.execute(&ADD_CHILDREN, &[&of[..], &[Value::BytesArray(&digests)]].concat()).await?;
+        tx.execute(&ADD_CHILDREN, &[&of[..], &[Value::BytesArray(&digests)]].concat())
+            .await?;
     }
     Ok(())
 }

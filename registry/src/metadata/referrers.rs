@@ -43,5 +43,11 @@ fn referrer(row: &Row<'_>) -> Result<Referrer, sqlx::Error> {
 /// # Errors
 /// As any statement.
 pub async fn of_subject(reader: &mut Reader, name: &RepositoryName, subject: &Digest) -> Result<Vec<Referrer>, Error> {
-    reader.all(&OF_SUBJECT, &[Value::Text(name.as_str()), Value::Bytes(&subject.to_bytes())], referrer).await
+    reader
+        .all(
+            &OF_SUBJECT,
+            &[Value::Text(name.as_str()), Value::Bytes(&subject.to_bytes())],
+            referrer,
+        )
+        .await
 }

@@ -1,9 +1,9 @@
 //! Namespaces and repositories.
 
+use super::Micros;
 use super::error::Error;
 use super::session::{Reader, Tx};
 use super::statement::{Statement, Value, statements};
-use super::Micros;
 use oci::RepositoryName;
 
 /// A repository's identity in every other table.
@@ -64,7 +64,11 @@ pub(super) async fn ping(reader: &mut Reader) -> Result<(), Error> {
 /// # Errors
 /// As any statement.
 pub async fn find(reader: &mut Reader, name: &RepositoryName) -> Result<Option<RepositoryKey>, Error> {
-    reader.one(&FIND, &[Value::Text(name.as_str())], |row| key(row.int(0)?, row.int(1)?)).await
+    reader
+        .one(&FIND, &[Value::Text(name.as_str())], |row| {
+            key(row.int(0)?, row.int(1)?)
+        })
+        .await
 }
 
 /// The repository at a path, made when it did not exist, revived when it was deleted.
@@ -85,7 +89,8 @@ async fn ensure_namespace(tx: &mut Tx, name: &str, now: Micros) -> Result<i64, E
     if let Some(id) = tx.one(&FIND_NAMESPACE, &[Value::Text(name)], |row| row.int(0)).await? {
         return Ok(id);
     }
-    tx.execute(&ADD_NAMESPACE, &[Value::Text(name), Value::Int(now)]).await?;
+    tx.execute(&ADD_NAMESPACE, &[Value::Text(name), Value::Int(now)])
+        .await?;
     let added = tx.one(&FIND_NAMESPACE, &[Value::Text(name)], |row| row.int(0)).await?;
     added.ok_or_else(|| Error::of(FIND_NAMESPACE.name, sqlx::Error::RowNotFound))
 }
@@ -104,7 +109,9 @@ pub async fn published(tx: &mut Tx, key: RepositoryKey, now: Micros) -> Result<(
 /// # Errors
 /// As any statement.
 pub async fn page(reader: &mut Reader, last: &str, limit: u32) -> Result<Vec<String>, Error> {
-    reader.all(&PAGE, &[Value::Text(last), Value::Int(limit.into())], |row| row.text(0)).await
+    reader
+        .all(&PAGE, &[Value::Text(last), Value::Int(limit.into())], |row| row.text(0))
+        .await
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "decoders of rows return results")]

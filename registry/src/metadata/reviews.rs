@@ -1,10 +1,10 @@
 //! What may have become garbage, for the collector to look at.
 
+use super::Micros;
 use super::error::Error;
 use super::repositories::RepositoryKey;
 use super::session::Tx;
 use super::statement::{Statement, Value, statements};
-use super::Micros;
 use oci::Digest;
 
 /// What is to be reviewed.
@@ -82,13 +82,7 @@ pub struct Due {
 ///
 /// # Errors
 /// As any statement.
-pub async fn add(
-    tx: &mut Tx,
-    subject: Subject,
-    key: RepositoryKey,
-    digests: &[Digest],
-    due: Due,
-) -> Result<(), Error> {
+pub async fn add(tx: &mut Tx, subject: Subject, key: RepositoryKey, digests: &[Digest], due: Due) -> Result<(), Error> {
     if digests.is_empty() {
         return Ok(());
     }

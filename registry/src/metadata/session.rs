@@ -67,11 +67,17 @@ impl Reader {
         let decoded = match self.raw() {
             Raw::Sqlite(c) => {
                 let query = sqlx::query_with(statement.sqlite, bind_sqlite(name, values)?);
-                query.fetch_optional(c).await.and_then(|row| row.map(|row| decode(&Row::Sqlite(&row))).transpose())
+                query
+                    .fetch_optional(c)
+                    .await
+                    .and_then(|row| row.map(|row| decode(&Row::Sqlite(&row))).transpose())
             }
             Raw::Postgres(c) => {
                 let query = sqlx::query_with(statement.postgres, bind_postgres(name, values)?);
-                query.fetch_optional(c).await.and_then(|row| row.map(|row| decode(&Row::Postgres(&row))).transpose())
+                query
+                    .fetch_optional(c)
+                    .await
+                    .and_then(|row| row.map(|row| decode(&Row::Postgres(&row))).transpose())
             }
         };
         decoded.map_err(|source| failure(name, source))
@@ -88,11 +94,17 @@ impl Reader {
         let decoded: Result<Vec<T>, sqlx::Error> = match self.raw() {
             Raw::Sqlite(c) => {
                 let query = sqlx::query_with(statement.sqlite, bind_sqlite(name, values)?);
-                query.fetch_all(c).await.and_then(|rows| rows.iter().map(|row| decode(&Row::Sqlite(row))).collect())
+                query
+                    .fetch_all(c)
+                    .await
+                    .and_then(|rows| rows.iter().map(|row| decode(&Row::Sqlite(row))).collect())
             }
             Raw::Postgres(c) => {
                 let query = sqlx::query_with(statement.postgres, bind_postgres(name, values)?);
-                query.fetch_all(c).await.and_then(|rows| rows.iter().map(|row| decode(&Row::Postgres(row))).collect())
+                query
+                    .fetch_all(c)
+                    .await
+                    .and_then(|rows| rows.iter().map(|row| decode(&Row::Postgres(row))).collect())
             }
         };
         decoded.map_err(|source| failure(name, source))
@@ -168,9 +180,10 @@ impl Tx {
 
 fn failure(statement: &'static str, source: sqlx::Error) -> Error {
     match source {
-        sqlx::Error::ColumnDecode { ref index, .. } => {
-            Error::Corrupt { statement, column: index.parse().unwrap_or_default() }
-        }
+        sqlx::Error::ColumnDecode { ref index, .. } => Error::Corrupt {
+            statement,
+            column: index.parse().unwrap_or_default(),
+        },
         source => Error::of(statement, source),
     }
 }

@@ -35,7 +35,11 @@ pub(super) struct Statement {
 impl Statement {
     /// The same text serves both engines.
     pub(super) const fn both(name: &'static str, sql: &'static str) -> Self {
-        Self { name, sqlite: sql, postgres: sql }
+        Self {
+            name,
+            sqlite: sql,
+            postgres: sql,
+        }
     }
 
     /// The engines differ, in locking clauses or in how an array is bound.
@@ -172,7 +176,10 @@ fn unsigned(value: i64, column: usize) -> Result<u64, sqlx::Error> {
 }
 
 fn impossible(column: usize, source: impl std::error::Error + Send + Sync + 'static) -> sqlx::Error {
-    sqlx::Error::ColumnDecode { index: column.to_string(), source: Box::new(source) }
+    sqlx::Error::ColumnDecode {
+        index: column.to_string(),
+        source: Box::new(source),
+    }
 }
 
 /// A size as the schema keeps it. No object is larger than 2^63 bytes.

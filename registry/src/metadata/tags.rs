@@ -1,10 +1,10 @@
 //! Tags.
 
+use super::Micros;
 use super::error::Error;
 use super::repositories::RepositoryKey;
 use super::session::{Reader, Tx};
 use super::statement::{Statement, Value, statements};
-use super::Micros;
 use oci::{Digest, Tag};
 
 statements! {
@@ -39,7 +39,11 @@ statements! {
 /// # Errors
 /// As any statement.
 pub async fn target(tx: &mut Tx, key: RepositoryKey, tag: &Tag) -> Result<Option<Digest>, Error> {
-    let values = [Value::Int(key.namespace), Value::Int(key.repository), Value::Text(tag.as_str())];
+    let values = [
+        Value::Int(key.namespace),
+        Value::Int(key.repository),
+        Value::Text(tag.as_str()),
+    ];
     tx.one(&TARGET, &values, |row| row.digest(0)).await
 }
 
@@ -64,7 +68,11 @@ pub async fn set(tx: &mut Tx, key: RepositoryKey, tag: &Tag, manifest: &Digest, 
 /// # Errors
 /// As any statement.
 pub async fn page(reader: &mut Reader, key: RepositoryKey, last: &str, limit: u32) -> Result<Vec<String>, Error> {
-    let values =
-        [Value::Int(key.namespace), Value::Int(key.repository), Value::Text(last), Value::Int(limit.into())];
+    let values = [
+        Value::Int(key.namespace),
+        Value::Int(key.repository),
+        Value::Text(last),
+        Value::Int(limit.into()),
+    ];
     reader.all(&PAGE, &values, |row| row.text(0)).await
 }

@@ -1,9 +1,9 @@
 //! Objects that no row names any more, to be deleted from the store after a time.
 
+use super::Micros;
 use super::error::Error;
 use super::session::Tx;
 use super::statement::{Statement, Value, statements, stored_size};
-use super::Micros;
 use oci::Digest;
 
 statements! {

@@ -6,10 +6,10 @@
 //! up late cannot damage what came after it; what is written under several claims, the store guards (a lock on the
 //! local file, part numbers and entity tags of a multipart upload).
 
+use super::Micros;
 use super::error::Error;
 use super::session::{Reader, Tx};
 use super::statement::{Row, Statement, Value, statements, stored_size};
-use super::Micros;
 use oci::{Digest, RepositoryName};
 use uuid::Uuid;
 
@@ -142,7 +142,10 @@ fn session(row: &Row<'_>) -> Result<Session, sqlx::Error> {
 }
 
 fn decode(column: usize, source: impl std::error::Error + Send + Sync + 'static) -> sqlx::Error {
-    sqlx::Error::ColumnDecode { index: column.to_string(), source: Box::new(source) }
+    sqlx::Error::ColumnDecode {
+        index: column.to_string(),
+        source: Box::new(source),
+    }
 }
 
 /// Begins a session.
@@ -170,7 +173,11 @@ pub async fn find(
     repository: &RepositoryName,
     now: Micros,
 ) -> Result<Option<Session>, Error> {
-    let values = [Value::Bytes(id.as_bytes()), Value::Text(repository.as_str()), Value::Int(now)];
+    let values = [
+        Value::Bytes(id.as_bytes()),
+        Value::Text(repository.as_str()),
+        Value::Int(now),
+    ];
     reader.one(&FIND, &values, session).await
 }
 
@@ -180,7 +187,10 @@ pub async fn find(
 /// As any statement.
 pub async fn finished(reader: &mut Reader, id: Uuid, repository: &RepositoryName) -> Result<Option<Digest>, Error> {
     let values = [Value::Bytes(id.as_bytes()), Value::Text(repository.as_str())];
-    Ok(reader.one(&FINISHED, &values, |row| row.optional_digest(0)).await?.flatten())
+    Ok(reader
+        .one(&FINISHED, &values, |row| row.optional_digest(0))
+        .await?
+        .flatten())
 }
 
 /// Takes the right to write. `None`: the session is not open, or another request has the right.
@@ -209,7 +219,11 @@ pub async fn claim(
 /// # Errors
 /// As any statement.
 pub async fn renew(tx: &mut Tx, claim: Claim, until: Micros) -> Result<bool, Error> {
-    let values = [Value::Bytes(claim.id.as_bytes()), Value::Bytes(claim.token.as_bytes()), Value::Int(until)];
+    let values = [
+        Value::Bytes(claim.id.as_bytes()),
+        Value::Bytes(claim.token.as_bytes()),
+        Value::Int(until),
+    ];
     Ok(tx.execute(&RENEW, &values).await? == 1)
 }
 
@@ -235,8 +249,11 @@ pub async fn release_all(tx: &mut Tx) -> Result<u64, Error> {
 /// # Errors
 /// As any statement.
 pub async fn multipart_begun(tx: &mut Tx, claim: Claim, multipart_id: &str) -> Result<bool, Error> {
-    let values =
-        [Value::Bytes(claim.id.as_bytes()), Value::Bytes(claim.token.as_bytes()), Value::Text(multipart_id)];
+    let values = [
+        Value::Bytes(claim.id.as_bytes()),
+        Value::Bytes(claim.token.as_bytes()),
+        Value::Text(multipart_id),
+    ];
     Ok(tx.execute(&MULTIPART, &values).await? == 1)
 }
 

@@ -568,7 +568,9 @@ proptest! {
 
         if let Ok(manifest) = Manifest::parse(Some(media_type), &body) {
             let written: Value = serde_json::from_slice(&body).unwrap();
-            prop_assert_eq!(&written["mediaType"], media_type);
+            // Damage to the name of the member makes it an unknown one, and an OCI body need not have it.
+            let is_docker = [DOCKER_MANIFEST, DOCKER_LIST].contains(&media_type);
+            prop_assert!(written.get("mediaType").map_or(!is_docker, |in_body| in_body == media_type));
             let list = if manifest.kind == Kind::Image { "layers" } else { "manifests" };
             let entries = manifest.layers.iter().chain(&manifest.manifests);
             let read: Vec<Value> = entries.map(|entry| json!(entry.digest.to_string())).collect();

@@ -122,7 +122,11 @@ impl MigrationSet {
 
     /// The newest version that must have run before this program serves.
     pub fn required(&self) -> Option<i64> {
-        self.0.iter().rev().find(|migration| migration.phase == Phase::Pre).map(|migration| migration.version)
+        self.0
+            .iter()
+            .rev()
+            .find(|migration| migration.phase == Phase::Pre)
+            .map(|migration| migration.version)
     }
 }
 

@@ -98,7 +98,10 @@ pub(super) fn pending<'s>(
 ) -> Result<Vec<&'s Migration>, PlanError> {
     refuse_edited(set, applied)?;
     let mut planned: Vec<&Migration> = Vec::new();
-    for migration in set.iter().filter(|m| scope.takes(m.phase) && !has_run(applied, m.version)) {
+    for migration in set
+        .iter()
+        .filter(|m| scope.takes(m.phase) && !has_run(applied, m.version))
+    {
         let ready = |version: i64| has_run(applied, version) || planned.iter().any(|p| p.version == version);
         if let Some(missing) = prerequisites(set, migration).find(|needed| !ready(needed.version)) {
             return Err(PlanError::Blocked {
@@ -122,18 +125,26 @@ fn prerequisites<'s>(set: &'s MigrationSet, of: &'s Migration) -> impl Iterator<
 
 fn refuse_edited(set: &MigrationSet, applied: &[Applied]) -> Result<(), PlanError> {
     let edited = applied.iter().find(|one| {
-        set.iter().any(|migration| migration.version == one.version && migration.checksum != one.checksum)
+        set.iter()
+            .any(|migration| migration.version == one.version && migration.checksum != one.checksum)
     });
     edited.map_or(Ok(()), |one| Err(PlanError::Edited { version: one.version }))
 }
 
 pub(super) fn ensure_supported(status: &SchemaStatus) -> Result<(), Unsupported> {
     if !status.pending_pre.is_empty() {
-        return Err(Unsupported::Pending { pending: status.pending_pre.clone() });
+        return Err(Unsupported::Pending {
+            pending: status.pending_pre.clone(),
+        });
     }
     let known = status.newest_known.unwrap_or_default();
-    let shut_out = status.applied.iter().find_map(|one| one.floor.filter(|f| *f > known).map(|f| (one.version, f)));
-    shut_out.map_or(Ok(()), |(version, floor)| Err(Unsupported::TooNew { version, floor, known }))
+    let shut_out = status
+        .applied
+        .iter()
+        .find_map(|one| one.floor.filter(|f| *f > known).map(|f| (one.version, f)));
+    shut_out.map_or(Ok(()), |(version, floor)| {
+        Err(Unsupported::TooNew { version, floor, known })
+    })
 }
 
 #[cfg(test)]
@@ -154,7 +165,11 @@ mod tests {
     }
 
     fn ran(version: i64) -> Applied {
-        Applied { version, checksum: vec![1], floor: None }
+        Applied {
+            version,
+            checksum: vec![1],
+            floor: None,
+        }
     }
 
     fn versions(planned: &[&Migration]) -> Vec<i64> {
@@ -191,7 +206,14 @@ mod tests {
 
         let refused = pending(&set, &[ran(1)], Scope::Pre).unwrap_err();
 
-        assert_eq!(refused, PlanError::Blocked { version: 3, requires: 2, phase: "post" });
+        assert_eq!(
+            refused,
+            PlanError::Blocked {
+                version: 3,
+                requires: 2,
+                phase: "post"
+            }
+        );
     }
 
     #[test]
@@ -200,15 +222,28 @@ mod tests {
 
         let refused = pending(&set, &[], Scope::Post).unwrap_err();
 
-        assert_eq!(refused, PlanError::Blocked { version: 2, requires: 1, phase: "pre" });
+        assert_eq!(
+            refused,
+            PlanError::Blocked {
+                version: 2,
+                requires: 1,
+                phase: "pre"
+            }
+        );
     }
 
     #[test]
     fn an_edited_file_is_refused() {
         let set = MigrationSet::new(vec![migration(1, Phase::Pre, &[])]);
-        let other = Applied { checksum: vec![2], ..ran(1) };
+        let other = Applied {
+            checksum: vec![2],
+            ..ran(1)
+        };
 
-        assert_eq!(pending(&set, &[other], Scope::All).unwrap_err(), PlanError::Edited { version: 1 });
+        assert_eq!(
+            pending(&set, &[other], Scope::All).unwrap_err(),
+            PlanError::Edited { version: 1 }
+        );
     }
 
     #[test]
@@ -228,7 +263,11 @@ mod tests {
         assert_eq!(status(&set, newer(Some(5))).ensure_supported(), Ok(()));
         assert_eq!(
             status(&set, newer(Some(7))).ensure_supported(),
-            Err(Unsupported::TooNew { version: 9, floor: 7, known: 5 })
+            Err(Unsupported::TooNew {
+                version: 9,
+                floor: 7,
+                known: 5
+            })
         );
     }
 }

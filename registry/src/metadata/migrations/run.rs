@@ -115,11 +115,17 @@ fn bookkeeping(action: &'static str) -> impl Fn(sqlx::Error) -> MigrationError {
 
 fn failed(migration: &Migration) -> impl Fn(sqlx::Error) -> MigrationError {
     let (version, description) = (migration.version, migration.description.clone());
-    move |source| MigrationError::Failed { version, description: description.clone(), source }
+    move |source| MigrationError::Failed {
+        version,
+        description: description.clone(),
+        source,
+    }
 }
 
 async fn connect(options: &sqlx::postgres::PgConnectOptions) -> Result<PgConnection, MigrationError> {
-    PgConnection::connect_with(options).await.map_err(bookkeeping("open a session of its own"))
+    PgConnection::connect_with(options)
+        .await
+        .map_err(bookkeeping("open a session of its own"))
 }
 
 async fn close(connection: PgConnection) {
@@ -137,13 +143,21 @@ async fn read_postgres(connection: &mut PgConnection) -> Result<Vec<Applied>, Mi
     if !exists {
         return Ok(Vec::new());
     }
-    let rows = sqlx::query(READ).fetch_all(connection).await.map_err(bookkeeping(action))?;
-    rows.iter().map(applied).collect::<Result<_, _>>().map_err(bookkeeping(action))
+    let rows = sqlx::query(READ)
+        .fetch_all(connection)
+        .await
+        .map_err(bookkeeping(action))?;
+    rows.iter()
+        .map(applied)
+        .collect::<Result<_, _>>()
+        .map_err(bookkeeping(action))
 }
 
 async fn read_sqlite(metadata: &Metadata) -> Result<Vec<Applied>, MigrationError> {
     let action = "read the table of migrations that have run";
-    let Some(pool) = metadata.sqlite_writer() else { return Ok(Vec::new()) };
+    let Some(pool) = metadata.sqlite_writer() else {
+        return Ok(Vec::new());
+    };
     let mut connection = pool.acquire().await.map_err(bookkeeping(action))?;
     read_sqlite_on(&mut connection).await.map_err(bookkeeping(action))
 }
@@ -156,7 +170,12 @@ async fn read_sqlite_on(connection: &mut SqliteConnection) -> Result<Vec<Applied
     if exists == 0 {
         return Ok(Vec::new());
     }
-    sqlx::query(READ).fetch_all(connection).await?.iter().map(applied).collect()
+    sqlx::query(READ)
+        .fetch_all(connection)
+        .await?
+        .iter()
+        .map(applied)
+        .collect()
 }
 
 fn applied<R>(row: &R) -> Result<Applied, sqlx::Error>
@@ -167,7 +186,11 @@ where
     Vec<u8>: for<'d> sqlx::Decode<'d, R::Database> + sqlx::Type<R::Database>,
     Option<i64>: for<'d> sqlx::Decode<'d, R::Database> + sqlx::Type<R::Database>,
 {
-    Ok(Applied { version: row.try_get(0)?, checksum: row.try_get(1)?, floor: row.try_get(2)? })
+    Ok(Applied {
+        version: row.try_get(0)?,
+        checksum: row.try_get(1)?,
+        floor: row.try_get(2)?,
+    })
 }
 
 async fn up_sqlite(
@@ -177,16 +200,28 @@ async fn up_sqlite(
     settings: &Settings,
 ) -> Result<Report, MigrationError> {
     let mut report = Report::default();
-    let Some(pool) = metadata.sqlite_writer() else { return Ok(report) };
+    let Some(pool) = metadata.sqlite_writer() else {
+        return Ok(report);
+    };
     loop {
-        let mut tx = pool.begin_with("BEGIN IMMEDIATE").await.map_err(bookkeeping("take SQLite's write lock"))?;
+        let mut tx = pool
+            .begin_with("BEGIN IMMEDIATE")
+            .await
+            .map_err(bookkeeping("take SQLite's write lock"))?;
         let record = bookkeeping("record the migration");
         let applied = read_sqlite_on(&mut tx).await.map_err(&record)?;
         let planned = plan::pending(set, &applied, scope)?;
-        let Some(migration) = planned.first() else { return Ok(report) };
+        let Some(migration) = planned.first() else {
+            return Ok(report);
+        };
         tx.execute(CREATE_TABLE_SQLITE).await.map_err(&record)?;
-        tx.execute(sqlx::raw_sql(migration.sql.clone())).await.map_err(failed(migration))?;
-        bind(sqlx::query(RECORD), migration, settings).execute(&mut *tx).await.map_err(&record)?;
+        tx.execute(sqlx::raw_sql(migration.sql.clone()))
+            .await
+            .map_err(failed(migration))?;
+        bind(sqlx::query(RECORD), migration, settings)
+            .execute(&mut *tx)
+            .await
+            .map_err(&record)?;
         tx.commit().await.map_err(failed(migration))?;
         report.applied.push(migration.version);
     }
@@ -207,7 +242,9 @@ async fn up_postgres(
     scope: Scope,
     settings: &Settings,
 ) -> Result<Report, MigrationError> {
-    let Some(options) = metadata.postgres_options() else { return Ok(Report::default()) };
+    let Some(options) = metadata.postgres_options() else {
+        return Ok(Report::default());
+    };
     let mut connection = connect(options).await?;
     let done = match lock(&mut connection, settings.lock_timeout).await {
         Ok(()) => up_locked(&mut connection, set, scope, settings).await,
@@ -247,7 +284,10 @@ async fn up_locked(
     if planned.is_empty() {
         return Ok(Report::default());
     }
-    connection.execute(CREATE_TABLE).await.map_err(bookkeeping("make the table of migrations that have run"))?;
+    connection
+        .execute(CREATE_TABLE)
+        .await
+        .map_err(bookkeeping("make the table of migrations that have run"))?;
     sqlx::query("SELECT set_config('berth.partitions', $1, false)")
         .bind(settings.partitions.to_string())
         .execute(&mut *connection)
@@ -255,7 +295,9 @@ async fn up_locked(
         .map_err(bookkeeping("tell the migrations the number of partitions"))?;
     let mut report = Report::default();
     for migration in planned {
-        apply_postgres(connection, migration, settings).await.map_err(failed(migration))?;
+        apply_postgres(connection, migration, settings)
+            .await
+            .map_err(failed(migration))?;
         report.applied.push(migration.version);
     }
     Ok(report)
@@ -268,7 +310,9 @@ async fn apply_postgres(
 ) -> Result<(), sqlx::Error> {
     if !migration.in_transaction {
         connection.execute(sqlx::raw_sql(migration.sql.clone())).await?;
-        bind(sqlx::query(RECORD), migration, settings).execute(connection).await?;
+        bind(sqlx::query(RECORD), migration, settings)
+            .execute(connection)
+            .await?;
         return Ok(());
     }
     let mut tx = connection.begin().await?;

@@ -1,0 +1,141 @@
+//! From what went wrong to status, code and message: the one place that knows status codes of errors.
+//!
+//! A fault of ours answers with the request's id, never with its text; the text is logged under that id.
+
+use super::answer::{Answer, empty, json};
+use crate::distribution::{BodyError, Error};
+use http::{HeaderValue, StatusCode, header};
+use oci::{DigestError, ErrorBody, ErrorCode, PageError, ReferenceError, RepositoryNameError};
+
+/// A request failed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ApiError {
+    #[error("no such endpoint; the registry's API is under /v2/")]
+    RouteUnknown,
+    #[error("this endpoint only takes {0}")]
+    MethodNotAllowed(&'static str),
+    #[error("the path is not percent-encoded UTF-8")]
+    PathEncoding,
+    #[error(transparent)]
+    Name(RepositoryNameError),
+    #[error(transparent)]
+    Digest(DigestError),
+    #[error("the query needs a digest parameter, such as digest=sha256:…")]
+    DigestMissing,
+    #[error(transparent)]
+    Reference(ReferenceError),
+    #[error(transparent)]
+    Page(PageError),
+    #[error("upload session is not known: it has ended or expired, start a new one")]
+    UploadUnknown,
+    #[error("Content-Range must be <first byte>-<last byte>")]
+    ContentRange {
+        /// Where the upload stands.
+        stored: u64,
+    },
+    #[error("manifest is larger than {limit} bytes")]
+    ManifestTooLarge { limit: usize },
+    #[error(transparent)]
+    Distribution(#[from] Error),
+}
+
+impl From<BodyError> for ApiError {
+    fn from(body: BodyError) -> Self {
+        Self::Distribution(Error::Body(body))
+    }
+}
+
+/// Seconds after which a client should try again when the database or the store is away.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("2");
+
+impl ApiError {
+    pub(super) fn status(&self) -> StatusCode {
+        self.verdict().0
+    }
+
+    /// Where an upload stands, for the answers that tell.
+    pub(super) fn stored(&self) -> Option<u64> {
+        match self {
+            Self::ContentRange { stored } | Self::Distribution(Error::OffsetMismatch { stored }) => Some(*stored),
+            _ => None,
+        }
+    }
+
+    fn verdict(&self) -> (StatusCode, ErrorCode) {
+        match self {
+            Self::RouteUnknown => (StatusCode::NOT_FOUND, ErrorCode::Unsupported),
+            Self::MethodNotAllowed(_) => (StatusCode::METHOD_NOT_ALLOWED, ErrorCode::Unsupported),
+            Self::PathEncoding | Self::Name(_) => (StatusCode::BAD_REQUEST, ErrorCode::NameInvalid),
+            Self::Digest(_) | Self::DigestMissing | Self::Reference(ReferenceError::Digest(_)) => {
+                (StatusCode::BAD_REQUEST, ErrorCode::DigestInvalid)
+            }
+            Self::Reference(ReferenceError::Tag(_)) => (StatusCode::BAD_REQUEST, ErrorCode::ManifestInvalid),
+            Self::Page(PageError::PaginationNumberInvalid { .. }) => {
+                (StatusCode::BAD_REQUEST, ErrorCode::PaginationNumberInvalid)
+            }
+            Self::UploadUnknown => (StatusCode::NOT_FOUND, ErrorCode::BlobUploadUnknown),
+            Self::ContentRange { .. } => (StatusCode::RANGE_NOT_SATISFIABLE, ErrorCode::BlobUploadInvalid),
+            Self::ManifestTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::SizeInvalid),
+            Self::Distribution(error) => workflow(error),
+        }
+    }
+
+    /// The answer to a client.
+    pub(super) fn answer(&self, request_id: &str) -> Answer {
+        let (status, code) = self.verdict();
+        let body = match self {
+            _ if status.is_server_error() => {
+                let message =
+                    format!("the registry cannot do this now; its log tells more under request id {request_id}");
+                ErrorBody::new(code, message)
+            }
+            Self::Distribution(Error::ReferencesUnknown(missing)) => {
+                missing.iter().fold(ErrorBody::default(), |body, digest| {
+                    let message = format!("{digest} is not known to this repository; push it first");
+                    body.with(code, message, Some(serde_json::json!({ "digest": digest })))
+                })
+            }
+            _ => ErrorBody::new(code, self.to_string()),
+        };
+        let mut answer = json(status, body.to_json());
+        if let Self::MethodNotAllowed(allowed) = self {
+            answer
+                .headers_mut()
+                .insert(header::ALLOW, HeaderValue::from_static(allowed));
+        }
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            answer.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
+        }
+        answer
+    }
+}
+
+fn workflow(error: &Error) -> (StatusCode, ErrorCode) {
+    match error {
+        Error::NameUnknown => (StatusCode::NOT_FOUND, ErrorCode::NameUnknown),
+        Error::BlobUnknown(_) => (StatusCode::NOT_FOUND, ErrorCode::BlobUnknown),
+        Error::ManifestUnknown(_) => (StatusCode::NOT_FOUND, ErrorCode::ManifestUnknown),
+        Error::UploadUnknown => (StatusCode::NOT_FOUND, ErrorCode::BlobUploadUnknown),
+        Error::OffsetMismatch { .. } => (StatusCode::RANGE_NOT_SATISFIABLE, ErrorCode::BlobUploadInvalid),
+        Error::Body(BodyError::Length { .. } | BodyError::Broken(_)) => {
+            (StatusCode::BAD_REQUEST, ErrorCode::SizeInvalid)
+        }
+        Error::DigestMismatch { .. } => (StatusCode::BAD_REQUEST, ErrorCode::DigestInvalid),
+        Error::ManifestInvalid(_) => (StatusCode::BAD_REQUEST, ErrorCode::ManifestInvalid),
+        Error::ReferencesUnknown(_) => (StatusCode::BAD_REQUEST, ErrorCode::ManifestBlobUnknown),
+        Error::Database(database) if database.is_unavailable() || database.is_conflict() => {
+            (StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable)
+        }
+        Error::Store(_) | Error::ClaimLost => (StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable),
+        Error::Database(_) => (StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::Unknown),
+    }
+}
+
+/// A range of a blob that it does not have.
+pub(super) fn unsatisfiable(size: u64) -> Answer {
+    let mut answer = empty(StatusCode::RANGE_NOT_SATISFIABLE);
+    if let Ok(range) = HeaderValue::from_str(&oci::unsatisfied_range(size)) {
+        answer.headers_mut().insert(header::CONTENT_RANGE, range);
+    }
+    answer
+}

@@ -1,0 +1,132 @@
+//! The management API, on the admin listener: what the operator asks of a registry.
+//!
+//! Callers prove themselves with a short-lived token signed with the secret that operator and registry share. Without
+//! a configured secret the API does not exist.
+
+use crate::clock::Clock;
+use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use serde::Deserialize;
+
+const ISSUER: &str = "berth-operator";
+const AUDIENCE: &str = "berth-management";
+const LONGEST_LIFE_SECS: i64 = 300;
+const LEEWAY_SECS: i64 = 60;
+
+/// Who may use the management API.
+#[derive(Clone)]
+pub struct Management {
+    key: DecodingKey,
+    clock: Clock,
+}
+
+impl std::fmt::Debug for Management {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Management")
+    }
+}
+
+#[derive(Debug, Deserialize)]
+struct Claims {
+    iat: i64,
+    exp: i64,
+}
+
+impl Management {
+    /// Trusts tokens signed with `secret`.
+    pub fn new(secret: &str, clock: Clock) -> Self {
+        Self {
+            key: DecodingKey::from_secret(secret.as_bytes()),
+            clock,
+        }
+    }
+
+    /// True for `Bearer <token>` with a good signature, meant for us, and neither expired nor made to last.
+    pub(super) fn admits(&self, authorization: &str) -> bool {
+        let Some(token) = authorization.strip_prefix("Bearer ") else {
+            return false;
+        };
+        let mut validation = Validation::new(Algorithm::HS256);
+        validation.set_issuer(&[ISSUER]);
+        validation.set_audience(&[AUDIENCE]);
+        validation.set_required_spec_claims(&["iss", "aud", "exp"]);
+        // The library would ask the system's clock.
+        validation.validate_exp = false;
+        let Ok(decoded) = jsonwebtoken::decode::<Claims>(token, &self.key, &validation) else {
+            return false;
+        };
+        let Claims { iat, exp } = decoded.claims;
+        let now = self.clock.now() / 1_000_000;
+        iat <= now + LEEWAY_SECS && exp > now - LEEWAY_SECS && exp.saturating_sub(iat) <= LONGEST_LIFE_SECS
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jsonwebtoken::{EncodingKey, Header};
+    use serde_json::json;
+    use std::time::Duration;
+
+    const NOW: i64 = 1_800_000_000;
+
+    fn management() -> (Management, Clock) {
+        let clock = Clock::standing_at(NOW * 1_000_000);
+        (Management::new("shared", clock.clone()), clock)
+    }
+
+    fn token(secret: &str, claims: &serde_json::Value) -> String {
+        let key = EncodingKey::from_secret(secret.as_bytes());
+        format!(
+            "Bearer {}",
+            jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, &key).unwrap()
+        )
+    }
+
+    fn claims() -> serde_json::Value {
+        json!({"iss": ISSUER, "aud": AUDIENCE, "iat": NOW, "exp": NOW + 60})
+    }
+
+    #[test]
+    fn a_token_of_the_operator_is_admitted_until_it_expires() {
+        let (management, clock) = management();
+        let good = token("shared", &claims());
+
+        assert!(management.admits(&good));
+
+        clock.advance(Duration::from_secs(121));
+        assert!(!management.admits(&good));
+    }
+
+    #[test]
+    fn another_secret_issuer_or_audience_is_refused() {
+        let (management, _) = management();
+        let other = |key: &str, value: &str| {
+            let mut claims = claims();
+            claims[key] = json!(value);
+            token("shared", &claims)
+        };
+
+        assert!(!management.admits(&token("guessed", &claims())));
+        assert!(!management.admits(&other("iss", "somebody")));
+        assert!(!management.admits(&other("aud", "berth-registry")));
+    }
+
+    #[test]
+    fn a_token_that_was_made_to_last_is_refused() {
+        let (management, _) = management();
+        let mut lasting = claims();
+        lasting["exp"] = json!(NOW + 3600);
+
+        assert!(!management.admits(&token("shared", &lasting)));
+    }
+
+    #[test]
+    fn an_unsigned_token_or_none_is_refused() {
+        let (management, _) = management();
+        let unsigned = "Bearer eyJhbGciOiJub25lIn0.eyJpc3MiOiJiZXJ0aC1vcGVyYXRvciJ9.";
+
+        for header in ["", "Bearer ", "Basic Og==", unsigned] {
+            assert!(!management.admits(header), "{header}");
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! The API as clients see it: the only module, with `server`, that knows axum.
+//!
+//! One catch-all route: repository names contain slashes, so [`endpoint`] reads the path. Order of checks: path and
+//! name, method, reference, then what the workflow finds. It must not decide anything about the domain.
+
+mod admin;
+mod answer;
+mod body;
+mod discovery;
+mod endpoint;
+mod error;
+mod management;
+mod metrics;
+mod pull;
+mod push;
+
+pub use admin::{Admin, admin_router};
+pub use management::Management;
+pub use metrics::HttpMetrics;
+
+use crate::distribution::Distribution;
+use answer::{API_VERSION, Answer, REQUEST_ID, json, with};
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use body::RequestBody;
+use endpoint::Endpoint;
+use error::ApiError;
+use http::{Method, StatusCode, header};
+use oci::query;
+use std::sync::Arc;
+use std::time::Instant;
+use uuid::Uuid;
+
+/// What every request needs.
+#[derive(Debug, Clone)]
+pub struct Api {
+    distribution: Distribution,
+    metrics: HttpMetrics,
+}
+
+impl Api {
+    /// The client API over the workflows.
+    pub fn new(distribution: Distribution, metrics: HttpMetrics) -> Self {
+        Self { distribution, metrics }
+    }
+
+    /// Its one route.
+    pub fn router(self) -> Router {
+        Router::new().fallback(serve).with_state(Arc::new(self))
+    }
+}
+
+/// Answers one request, counts it and writes its line in the log.
+async fn serve(State(api): State<Arc<Api>>, request: Request) -> Answer {
+    let _under_way = api.metrics.begin();
+    let started = Instant::now();
+    let request_id = Uuid::new_v4().simple().to_string();
+    let (head, body) = request.into_parts();
+    let mut body = RequestBody::new(body, &head.headers);
+    let endpoint = query::percent_decode(head.uri.path())
+        .ok_or(ApiError::PathEncoding)
+        .and_then(|path| endpoint::parse(&head.method, &path));
+    let name = endpoint.as_ref().map_or("none", Endpoint::name);
+    let answer = match &endpoint {
+        Ok(endpoint) => match dispatch(&api.distribution, endpoint, &head, &mut body).await {
+            Ok(answer) => answer,
+            Err(failed) => failed_answer(&failed, endpoint, &request_id),
+        },
+        Err(refused) => refused.answer(&request_id),
+    };
+    if answer.status().is_client_error() || answer.status().is_server_error() {
+        body.drain().await;
+    }
+    let answer = finished(answer, &head.method, &request_id);
+    let took = started.elapsed();
+    api.metrics.answered(name, answer.status().as_u16(), took);
+    tracing::info!(
+        request_id,
+        method = %head.method,
+        path = head.uri.path(),
+        status = answer.status().as_u16(),
+        seconds = took.as_secs_f64(),
+        "{name}"
+    );
+    answer
+}
+
+fn failed_answer(failed: &ApiError, endpoint: &Endpoint, request_id: &str) -> Answer {
+    if failed.status().is_server_error() {
+        tracing::error!(request_id, error = failed as &dyn std::error::Error, "request failed");
+    }
+    let answer = failed.answer(request_id);
+    match (endpoint, failed.stored()) {
+        (Endpoint::AppendUpload(repository, id) | Endpoint::FinishUpload(repository, id), Some(stored)) => {
+            push::at(answer, repository, *id, stored)
+        }
+        _ => answer,
+    }
+}
+
+/// What every answer carries, and what an answer to HEAD leaves out.
+fn finished(answer: Answer, method: &Method, request_id: &str) -> Answer {
+    let answer = with(with(answer, API_VERSION, "registry/2.0"), REQUEST_ID, request_id);
+    let answer = with(answer, header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    if method == Method::HEAD {
+        answer.map(|_| Body::empty())
+    } else {
+        answer
+    }
+}
+
+/// Calls the handler of an endpoint; the table is in the order of the specification.
+async fn dispatch(
+    distribution: &Distribution,
+    endpoint: &Endpoint,
+    head: &http::request::Parts,
+    body: &mut RequestBody,
+) -> Result<Answer, ApiError> {
+    let query = query::pairs(head.uri.query().unwrap_or_default());
+    let headers = &head.headers;
+    Ok(match endpoint {
+        Endpoint::Ping => json(StatusCode::OK, b"{}".to_vec()),
+        Endpoint::GetBlob(name, digest) => pull::get_blob(distribution, name, digest, headers).await?,
+        Endpoint::HeadBlob(name, digest) => pull::head_blob(distribution, name, digest).await?,
+        Endpoint::GetManifest(name, reference) | Endpoint::HeadManifest(name, reference) => {
+            pull::manifest(distribution, name, reference, headers).await?
+        }
+        Endpoint::StartUpload(name) => push::start(distribution, name, &query, body).await?,
+        Endpoint::AppendUpload(name, id) => push::append(distribution, name, *id, headers, body).await?,
+        Endpoint::FinishUpload(name, id) => push::finish(distribution, name, *id, &query, headers, body).await?,
+        Endpoint::PutManifest(name, reference) => {
+            push::put_manifest(distribution, name, reference, headers, body).await?
+        }
+        Endpoint::Tags(name) => discovery::tags(distribution, name, &query).await?,
+        Endpoint::Referrers(name, digest) => discovery::referrers(distribution, name, digest, &query).await?,
+        Endpoint::UploadStatus(name, id) => push::status(distribution, name, *id).await?,
+        Endpoint::CancelUpload(name, id) => push::cancel(distribution, name, *id).await?,
+        Endpoint::Catalog => discovery::catalog(distribution, &query).await?,
+    })
+}

@@ -1,0 +1,112 @@
+//! Pulling: end-2 and end-3.
+
+use super::answer::{Answer, DOCKER_CONTENT_DIGEST, content, empty, with};
+use super::error::{ApiError, unsatisfiable};
+use crate::distribution::Distribution;
+use axum::body::Body;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use oci::{ByteRange, Digest, RangeRequest, Reference, RepositoryName};
+
+/// What a digest names never changes.
+const IMMUTABLE: &str = "max-age=31536000, immutable";
+const NO_CACHE: &str = "no-cache";
+const OCTET_STREAM: &str = "application/octet-stream";
+
+pub(super) async fn get_blob(
+    distribution: &Distribution,
+    repository: &RepositoryName,
+    digest: &Digest,
+    headers: &HeaderMap,
+) -> Result<Answer, ApiError> {
+    let blob = distribution.blob(repository, digest).await?;
+    if matches_etag(headers, &header::IF_NONE_MATCH, digest) {
+        return Ok(tagged(empty(StatusCode::NOT_MODIFIED), digest, IMMUTABLE));
+    }
+    let (status, start, end) = match requested(headers, digest, blob.size) {
+        RangeRequest::Whole | RangeRequest::Several(_) => (StatusCode::OK, 0, blob.size),
+        RangeRequest::One(range) => (StatusCode::PARTIAL_CONTENT, range.start, range.end + 1),
+        RangeRequest::Unsatisfiable => return Ok(unsatisfiable(blob.size)),
+    };
+    let bytes = distribution.blob_bytes(&blob, start..end).await?;
+    let mut answer = Answer::new(Body::from_stream(bytes));
+    *answer.status_mut() = status;
+    if status == StatusCode::PARTIAL_CONTENT {
+        let part = ByteRange { start, end: end - 1 };
+        answer = with(answer, header::CONTENT_RANGE, part.content_range(blob.size));
+    }
+    Ok(blob_headers(answer, digest, end - start))
+}
+
+pub(super) async fn head_blob(
+    distribution: &Distribution,
+    repository: &RepositoryName,
+    digest: &Digest,
+) -> Result<Answer, ApiError> {
+    let blob = distribution.blob(repository, digest).await?;
+    Ok(blob_headers(Answer::new(Body::empty()), digest, blob.size))
+}
+
+fn blob_headers(mut answer: Answer, digest: &Digest, length: u64) -> Answer {
+    answer
+        .headers_mut()
+        .insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    answer
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static(OCTET_STREAM));
+    answer
+        .headers_mut()
+        .insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    tagged(answer, digest, IMMUTABLE)
+}
+
+/// A range counts only when the client's copy, if it names one, is ours.
+fn requested(headers: &HeaderMap, digest: &Digest, size: u64) -> RangeRequest {
+    let stale = headers.contains_key(header::IF_RANGE) && !matches_etag(headers, &header::IF_RANGE, digest);
+    let range = headers
+        .get(header::RANGE)
+        .filter(|_| !stale)
+        .map(|value| value.to_str().unwrap_or_default());
+    ByteRange::requested(range, size)
+}
+
+fn tagged(answer: Answer, digest: &Digest, cache: &'static str) -> Answer {
+    let digest = digest.to_string();
+    let answer = with(answer, header::ETAG, format!("\"{digest}\""));
+    let answer = with(answer, DOCKER_CONTENT_DIGEST, digest);
+    with(answer, header::CACHE_CONTROL, cache)
+}
+
+/// True when one of the header's entity tags, quoted or bare, is the digest.
+fn matches_etag(headers: &HeaderMap, name: &HeaderName, digest: &Digest) -> bool {
+    let digest = digest.to_string();
+    let ours = |tag: &str| {
+        let tag = tag.trim();
+        tag == "*" || tag.strip_prefix("W/").unwrap_or(tag).trim_matches('"') == digest
+    };
+    headers
+        .get_all(name)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .any(|list| list.split(',').any(ours))
+}
+
+pub(super) async fn manifest(
+    distribution: &Distribution,
+    repository: &RepositoryName,
+    reference: &Reference,
+    headers: &HeaderMap,
+) -> Result<Answer, ApiError> {
+    let stored = distribution.manifest(repository, reference).await?;
+    let cache = match reference {
+        Reference::Digest(_) => IMMUTABLE,
+        Reference::Tag(_) => NO_CACHE,
+    };
+    if matches_etag(headers, &header::IF_NONE_MATCH, &stored.digest) {
+        return Ok(tagged(empty(StatusCode::NOT_MODIFIED), &stored.digest, cache));
+    }
+    Ok(tagged(
+        content(StatusCode::OK, &stored.media_type, stored.payload.into()),
+        &stored.digest,
+        cache,
+    ))
+}
