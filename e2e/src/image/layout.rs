@@ -13,7 +13,7 @@ use tar::{Builder, Header};
 
 use super::{
     Archive,
-    layer::{Compression, Layer, stored},
+    layer::{Compression, Layer, gzip},
 };
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -123,9 +123,12 @@ impl Image {
         };
         let (mut blobs, mut unpacked) = (Vec::new(), Vec::new());
         for layer in &self.layers {
-            let tar = layer.tar()?;
-            unpacked.push(digest(&tar));
-            blobs.push(Blob::new(&media_type, stored(&tar, self.compression)?));
+            let tar = Blob::new(&media_type, layer.tar()?);
+            unpacked.push(tar.digest.clone());
+            blobs.push(match self.compression {
+                Compression::None => tar,
+                Compression::Gzip => Blob::new(&media_type, gzip(&tar.content)?),
+            });
         }
         let layers: Vec<Value> = blobs.iter().map(Blob::descriptor).collect();
         let config = Blob::new(CONFIG, self.config(&unpacked).to_string().into_bytes());

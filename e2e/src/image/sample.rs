@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use super::{Archive, Compression, Image, Layer, Settings, busybox_layer};
 use crate::{cache::Cache, shell::Log};
 
-const LARGE_BYTES: u32 = 16_000_000;
+const LARGE_BYTES: u32 = 8_000_000;
 const PROGRAM: &str = "#!/bin/sh\nsha256sum -c /sums && cat /greeting\n";
 
 /// An image of four layers, as images have them: a shell, a program, something large, something of its own.

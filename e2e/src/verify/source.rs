@@ -25,7 +25,8 @@ pub(super) fn cargo(arguments: &[&str]) -> Command {
 pub(super) fn format(_: &Run, log: &Log) -> Result<()> {
     let mut fmt = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     shell::run(
-        fmt.current_dir(crate::tree()).args(["fmt", "--all", "--", "--check", "--color", "never"]),
+        fmt.current_dir(crate::tree())
+            .args(["fmt", "--all", "--", "--check", "--color", "never"]),
         log,
         QUICK,
     )?;
