@@ -1,13 +1,9 @@
 //! The definitions that are checked in and shipped are the ones that the code makes.
 
-use std::path::{Path, PathBuf};
-
 use berth_operator::api;
 use serde_json::Value;
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
+use crate::root;
 
 fn assert_current(folder: &str) {
     for definition in api::definitions() {

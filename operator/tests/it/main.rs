@@ -1,3 +1,19 @@
 //! Tests of the operator that need no cluster.
 
+mod chart;
 mod crds;
+mod layering;
+mod rbac;
+mod samples;
+
+use std::path::{Path, PathBuf};
+
+/// The top of the tree.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// The text of a file of the tree.
+fn read(path: &str) -> String {
+    std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
