@@ -1,0 +1,13 @@
+//! Tests of the operator against a real API server that has nothing else beside it: no kubelet and no controllers.
+//!
+//! The tests play the part of the controllers, so a Job or a Deployment is exactly as far as a test says.
+//! `BERTH_TEST_KUBECONFIG` names the credentials of an administrator; `cargo verify --only api-server` sets it.
+
+mod admission;
+mod changes;
+mod management;
+mod migration;
+mod quiet;
+mod reconcile;
+mod runner;
+mod support;

@@ -1,0 +1,155 @@
+//! The operator as it runs: watches, rights, and an orderly stop.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use berth_operator::admin::Readiness;
+use berth_operator::api::Registry;
+use berth_operator::api::conditions::{self, ConditionType};
+use berth_operator::rbac::GRANTS;
+use berth_operator::runner;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Service};
+use kube::ResourceExt;
+use kube::api::DeleteParams;
+use serde_json::json;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::support::controllers::meddle;
+use crate::support::{Fixture, controllers, eventually, production};
+
+struct Running {
+    stop: CancellationToken,
+    readiness: Readiness,
+    task: JoinHandle<()>,
+}
+
+impl Running {
+    fn start(fixture: &Fixture) -> Self {
+        let (stop, readiness) = (CancellationToken::new(), Readiness::default());
+        let run = {
+            let (context, namespace) = (Arc::clone(&fixture.context), fixture.namespace.clone());
+            let (readiness, stop) = (readiness.clone(), stop.clone());
+            async move { runner::run(context, &[namespace], readiness, stop).await.unwrap() }
+        };
+        Self {
+            stop,
+            readiness,
+            task: tokio::task::spawn(run),
+        }
+    }
+
+    async fn stop(self) {
+        self.stop.cancel();
+        tokio::time::timeout(Duration::from_secs(20), self.task)
+            .await
+            .expect("an orderly stop")
+            .unwrap();
+    }
+}
+
+async fn ready(fixture: &Fixture) {
+    eventually("the Registry is ready", async || {
+        controllers::finish_jobs(fixture).await;
+        controllers::complete_rollout(fixture, "images").await;
+        let registry: Registry = fixture.get("images").await;
+        let ready = conditions::find(&registry.status?.conditions, ConditionType::Ready)?.status == "True";
+        ready.then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_registry_is_seen_made_and_kept_as_it_should_be() {
+    let fixture = Fixture::new().await;
+    let running = Running::start(&fixture);
+    eventually("the operator is ready", async || {
+        running.readiness.is_set().then_some(())
+    })
+    .await;
+
+    fixture.create("images", &json!({})).await.unwrap();
+    ready(&fixture).await;
+    meddle::<Service>(
+        &fixture,
+        "images",
+        json!({"spec": {"selector": {"app.kubernetes.io/instance": "x"}}}),
+    )
+    .await;
+    eventually("a changed Service is changed back", async || {
+        let selector = fixture.get::<Service>("images").await.spec?.selector?;
+        (selector["app.kubernetes.io/instance"] == "images").then_some(())
+    })
+    .await;
+    fixture
+        .api::<Deployment>()
+        .delete("images", &DeleteParams::default())
+        .await
+        .unwrap();
+    eventually("a deleted Deployment is made again", async || {
+        fixture.api::<Deployment>().get_opt("images").await.unwrap()
+    })
+    .await;
+    let unlabelled = json!({"metadata": {"labels": {"app.kubernetes.io/part-of": null}}});
+    meddle::<PersistentVolumeClaim>(&fixture, "images-data", unlabelled).await;
+    eventually("a changed claim is changed back, though it has no owner", async || {
+        let claim: PersistentVolumeClaim = fixture.get("images-data").await;
+        claim.labels().contains_key("app.kubernetes.io/part-of").then_some(())
+    })
+    .await;
+
+    running.stop().await;
+}
+
+/// Everything that the table of permissions has, asked for with the rights of the chart alone.
+#[tokio::test]
+async fn every_permission_is_needed_and_none_is_missing() {
+    let fixture = Fixture::new().await;
+    fixture.create_credentials().await;
+    let running = Running::start(&fixture);
+    fixture.create("images", &production(&json!({}))).await.unwrap();
+    ready(&fixture).await;
+    let (jobs, configs) = (names::<Job>(&fixture).await, names::<ConfigMap>(&fixture).await);
+    fixture.create("volume", &json!({})).await.unwrap();
+
+    let next = production(&json!({"version": "0.2.0", "config": {"log": {"level": "debug"}}}));
+    fixture.respec("images", &next).await.unwrap();
+    eventually("Job and configuration of the first version are gone", async || {
+        controllers::finish_jobs(&fixture).await;
+        controllers::complete_rollout(&fixture, "images").await;
+        let jobs_left = names::<Job>(&fixture).await;
+        let configs_left = names::<ConfigMap>(&fixture).await;
+        (jobs.is_disjoint(&jobs_left) && configs.is_disjoint(&configs_left)).then_some(())
+    })
+    .await;
+    eventually("the other Registry has its volume", async || {
+        fixture
+            .api::<PersistentVolumeClaim>()
+            .get_opt("volume-data")
+            .await
+            .unwrap()
+    })
+    .await;
+    running.stop().await;
+
+    let text = fixture.metrics_text();
+    for grant in GRANTS {
+        for verb in grant.verbs {
+            let labels = format!(
+                "verb=\"{}\",group=\"{}\",resource=\"{}\"",
+                verb.as_str(),
+                grant.group,
+                grant.resource
+            );
+            assert!(text.contains(&labels), "granted and never asked: {labels}\n{text}");
+        }
+    }
+    assert!(!text.contains("reason=\"Forbidden\""), "{text}");
+}
+
+async fn names<K: berth_operator::cluster::Object>(fixture: &Fixture) -> BTreeSet<String> {
+    fixture.list::<K>().await.iter().map(ResourceExt::name_any).collect()
+}

@@ -1,0 +1,333 @@
+//! A namespace of its own for each test, an operator with the rights of the chart, and the controllers' part.
+
+#![expect(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
+
+pub(crate) mod controllers;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use berth_operator::api::conditions::{self, ConditionType};
+use berth_operator::api::{self, Registry};
+use berth_operator::clock::Clock;
+use berth_operator::cluster::{Cluster, Object};
+use berth_operator::context::{Context, Failures};
+use berth_operator::management::{Address, ManagementClient};
+use berth_operator::metrics::Metrics;
+use berth_operator::registry;
+use berth_operator::registry::validate::Defaults;
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::runtime::wait::{await_condition, conditions::is_crd_established};
+use kube::{Api, Client, Config, ResourceExt};
+use serde_json::{Value, json};
+use tokio::sync::OnceCell;
+
+/// The name under which the operator asks, bound to the chart's rules.
+const OPERATOR_USER: &str = "berth-operator-under-test";
+const TESTER: &str = "berth-test";
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// One test's part of the API server.
+pub(crate) struct Fixture {
+    /// With every right.
+    pub(crate) client: Client,
+    /// With the rights of the chart.
+    pub(crate) operator: Client,
+    pub(crate) namespace: String,
+    pub(crate) context: Arc<Context>,
+    pub(crate) metrics: prometheus_client::registry::Registry,
+}
+
+impl Fixture {
+    /// A namespace of its own under the `restricted` level of Pod Security.
+    pub(crate) async fn new() -> Self {
+        let kubeconfig = kubeconfig();
+        let client = client(&kubeconfig, None).await;
+        static PREPARED: OnceCell<()> = OnceCell::const_new();
+        PREPARED.get_or_init(|| prepare(client.clone())).await;
+        let operator = client_of_operator(&kubeconfig).await;
+        let namespace = create_namespace(&client).await;
+        let mut metrics = prometheus_client::registry::Registry::default();
+        // No pod can be reached from here: nobody listens on port 9 (discard).
+        let context = Arc::new(context(
+            &operator,
+            &mut metrics,
+            Address::Fixed("http://127.0.0.1:9".to_owned()),
+        ));
+        Self {
+            client,
+            operator,
+            namespace,
+            context,
+            metrics,
+        }
+    }
+
+    /// An operator that was started again: it remembers nothing.
+    pub(crate) fn restarted(&self) -> Context {
+        let mut metrics = prometheus_client::registry::Registry::default();
+        context(
+            &self.operator,
+            &mut metrics,
+            Address::Fixed("http://127.0.0.1:9".to_owned()),
+        )
+    }
+
+    /// An operator that finds the pods' management API at `base`.
+    pub(crate) fn with_management(&self, base: String) -> Context {
+        let mut metrics = prometheus_client::registry::Registry::default();
+        context(&self.operator, &mut metrics, Address::Fixed(base))
+    }
+
+    pub(crate) fn api<K: Object>(&self) -> Api<K> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    pub(crate) async fn get<K: Object>(&self, name: &str) -> K {
+        self.api::<K>().get(name).await.unwrap()
+    }
+
+    pub(crate) async fn list<K: Object>(&self) -> Vec<K> {
+        self.api::<K>()
+            .list(&kube::api::ListParams::default())
+            .await
+            .unwrap()
+            .items
+    }
+
+    /// Makes a Registry, or says why the API server does not.
+    pub(crate) async fn create(&self, name: &str, spec: &Value) -> Result<Registry, kube::Error> {
+        self.api::<Registry>()
+            .create(&PostParams::default(), &manifest(name, spec))
+            .await
+    }
+
+    /// Replaces the spec of a Registry, or says why the API server does not.
+    pub(crate) async fn respec(&self, name: &str, spec: &Value) -> Result<Registry, kube::Error> {
+        let mut registry: Registry = self.get(name).await;
+        registry.spec = serde_json::from_value(spec.clone()).unwrap();
+        self.api::<Registry>()
+            .replace(name, &PostParams::default(), &registry)
+            .await
+    }
+
+    pub(crate) async fn create_secret(&self, name: &str, values: &[(&str, &str)]) {
+        let values = values
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect();
+        let secret = Secret {
+            string_data: Some(values),
+            ..Secret::default()
+        };
+        let secret = Secret {
+            metadata: kube::api::ObjectMeta {
+                name: Some(name.to_owned()),
+                ..Default::default()
+            },
+            ..secret
+        };
+        self.api::<Secret>()
+            .create(&PostParams::default(), &secret)
+            .await
+            .unwrap();
+    }
+
+    /// The Secrets that [`production`] refers to.
+    pub(crate) async fn create_credentials(&self) {
+        self.create_secret("db", &[("username", "berth"), ("password", "hunter2")])
+            .await;
+        self.create_secret("bucket", &[("access-key-id", "AK1"), ("secret-access-key", "SK1")])
+            .await;
+    }
+
+    /// One pass over the Registry as it is now.
+    pub(crate) async fn pass(&self, name: &str) -> Registry {
+        self.pass_of(&self.context, name).await
+    }
+
+    /// One pass of another operator.
+    pub(crate) async fn pass_of(&self, context: &Arc<Context>, name: &str) -> Registry {
+        let registry: Registry = self.get(name).await;
+        registry::reconcile(Arc::new(registry), Arc::clone(context))
+            .await
+            .unwrap();
+        self.get(name).await
+    }
+
+    /// Passes until every object is made and the Deployment is complete.
+    pub(crate) async fn pass_until_ready(&self, name: &str) -> Registry {
+        for _ in 0..4 {
+            self.pass(name).await;
+            controllers::finish_jobs(self).await;
+            controllers::complete_rollout(self, name).await;
+        }
+        let registry = self.pass(name).await;
+        assert_eq!(
+            condition(&registry, ConditionType::Ready).0,
+            "True",
+            "{:?}",
+            registry.status
+        );
+        registry
+    }
+
+    /// What `/metrics` shows.
+    pub(crate) fn metrics_text(&self) -> String {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.metrics).unwrap();
+        text
+    }
+}
+
+fn context(client: &Client, shown: &mut prometheus_client::registry::Registry, address: Address) -> Context {
+    let metrics = Metrics::register(shown);
+    Context {
+        cluster: Cluster::new(client.clone(), metrics.clone()),
+        management: ManagementClient::new(address).unwrap(),
+        clock: Clock::System,
+        defaults: Defaults {
+            repository: "berth/berth-registry".to_owned(),
+            version: "0.1.0".to_owned(),
+        },
+        metrics,
+        failures: Failures::default(),
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test has no configuration to read")]
+fn kubeconfig() -> Kubeconfig {
+    let path = std::env::var("BERTH_TEST_KUBECONFIG").unwrap_or_else(|_| {
+        panic!(
+            "BERTH_TEST_KUBECONFIG is not set: these tests need an API server without controllers and the kubeconfig \
+             of its administrator; `cargo verify --only api-server` starts one and sets it"
+        )
+    });
+    Kubeconfig::read_from(path).unwrap()
+}
+
+async fn client(kubeconfig: &Kubeconfig, user: Option<&str>) -> Client {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let options = KubeConfigOptions::default();
+    let mut config = Config::from_custom_kubeconfig(kubeconfig.clone(), &options)
+        .await
+        .unwrap();
+    config.auth_info.impersonate = user.map(str::to_owned);
+    Client::try_from(config).unwrap()
+}
+
+async fn client_of_operator(kubeconfig: &Kubeconfig) -> Client {
+    client(kubeconfig, Some(OPERATOR_USER)).await
+}
+
+/// Once for all tests: the definitions, and the chart's rules for the operator.
+async fn prepare(client: Client) {
+    let parameters = PatchParams::apply(TESTER).force();
+    let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
+    for definition in api::definitions() {
+        let name = definition.name_any();
+        definitions
+            .patch(&name, &parameters, &Patch::Apply(&definition))
+            .await
+            .unwrap();
+        let established = await_condition(definitions.clone(), &name, is_crd_established());
+        tokio::time::timeout(LIMIT, established)
+            .await
+            .expect("the definition is established")
+            .unwrap();
+    }
+    refuse_controllers(&client).await;
+    let role = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
+        "metadata": {"name": OPERATOR_USER}, "rules": chart_rules(),
+    });
+    let binding = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": OPERATOR_USER},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": OPERATOR_USER},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": OPERATOR_USER}],
+    });
+    Api::<ClusterRole>::all(client.clone())
+        .patch(OPERATOR_USER, &parameters, &Patch::Apply(role))
+        .await
+        .unwrap();
+    Api::<ClusterRoleBinding>::all(client)
+        .patch(OPERATOR_USER, &parameters, &Patch::Apply(binding))
+        .await
+        .unwrap();
+}
+
+/// Controllers would undo what the tests say in their place.
+async fn refuse_controllers(client: &Client) {
+    let published = Api::<ConfigMap>::namespaced(client.clone(), "default")
+        .get_opt("kube-root-ca.crt")
+        .await
+        .unwrap();
+    assert!(
+        published.is_none(),
+        "BERTH_TEST_KUBECONFIG names a cluster with controllers, whose part these tests play: give them an API server alone"
+    );
+}
+
+fn chart_rules() -> Value {
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../charts/berth/templates/clusterrole.yaml"
+    );
+    let text = std::fs::read_to_string(path).unwrap();
+    serde_yaml::from_str(text.split_once("\nrules:\n").unwrap().1).unwrap()
+}
+
+async fn create_namespace(client: &Client) -> String {
+    let namespace: Namespace = serde_json::from_value(json!({"metadata": {
+        "generateName": "t-", "labels": {"pod-security.kubernetes.io/enforce": "restricted"},
+    }}))
+    .unwrap();
+    Api::all(client.clone())
+        .create(&PostParams::default(), &namespace)
+        .await
+        .unwrap()
+        .name_any()
+}
+
+/// A Registry as a user would write it.
+pub(crate) fn manifest(name: &str, spec: &Value) -> Registry {
+    serde_json::from_value(json!({
+        "apiVersion": "berth.dev/v1alpha1", "kind": "Registry", "metadata": {"name": name}, "spec": spec,
+    }))
+    .unwrap()
+}
+
+/// A spec with PostgreSQL and S3, and `more` at its top.
+pub(crate) fn production(more: &Value) -> Value {
+    let mut spec = json!({
+        "storage": {"s3": {"bucket": "images", "credentialsRef": {"name": "bucket"}}},
+        "database": {"postgres": {"host": "db", "name": "berth", "credentialsRef": {"name": "db"}}},
+    });
+    for (key, value) in more.as_object().unwrap() {
+        spec[key] = value.clone();
+    }
+    spec
+}
+
+/// Status, reason and message of a condition.
+pub(crate) fn condition(registry: &Registry, type_: ConditionType) -> (String, String, String) {
+    let status = registry.status.as_ref().unwrap();
+    let found = conditions::find(&status.conditions, type_).unwrap();
+    (found.status.clone(), found.reason.clone(), found.message.clone())
+}
+
+/// Asks until `found` gives something, at most half a minute.
+pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut found: impl FnMut() -> F) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(found) = found().await {
+            return found;
+        }
+        assert!(began.elapsed() < LIMIT, "not within {} s: {what}", LIMIT.as_secs());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
