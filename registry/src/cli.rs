@@ -21,7 +21,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve the registry. Without any settings: SQLite and blobs under ./berth-data, on 127.0.0.1:5000.
+    /// Serve the registry. Without any settings: a database file and blobs under ./berth-data, on 127.0.0.1:5000.
     Serve(Settings),
     /// Bring the database to the schema that this version needs, or show how it stands.
     Migrate {
@@ -64,7 +64,7 @@ struct Settings {
     /// YAML file with settings.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Folder of the SQLite file and of the blobs [default: ./berth-data].
+    /// Folder of the database file and of the blobs [default: ./berth-data].
     #[arg(long, value_name = "DIR")]
     data_dir: Option<String>,
     /// Where clients connect [default: 127.0.0.1:5000].
@@ -73,7 +73,7 @@ struct Settings {
     /// Probes, metrics and management [default: 127.0.0.1:5001].
     #[arg(long, value_name = "ADDRESS")]
     admin_listen: Option<String>,
-    /// postgres://host:port/name, or sqlite:<path> [default: SQLite in the data directory].
+    /// `postgres://host:port/name`, or `sqlite:<path>` [default: a file in the data directory].
     #[arg(long, value_name = "URL")]
     database_url: Option<String>,
     /// How long requests may go on after SIGTERM [default: 30s].

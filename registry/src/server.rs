@@ -23,12 +23,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
-const KEEP_ALIVE: Duration = Duration::from_secs(60);
+const KEEP_ALIVE: Duration = Duration::from_mins(1);
 /// Room for pushes on HTTP/2: the protocol's 64 KiB would throttle them.
 const HTTP2_WINDOW: u32 = 4 * 1024 * 1024;
 const HTTP2_STREAMS: u32 = 256;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-const MIGRATION_LOCK_TIMEOUT: Duration = Duration::from_secs(60);
+const MIGRATION_LOCK_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// A server that accepts connections.
 #[derive(Debug)]
@@ -196,25 +196,13 @@ async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
 async fn serve(listener: TcpListener, router: Router, stop: CancellationToken, drain: Duration) -> anyhow::Result<()> {
     let connections = TaskTracker::new();
     let graceful = GracefulShutdown::new();
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = stop.cancelled() => break,
-        };
+    while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
         match accepted {
-            Ok((stream, _)) => {
-                let connection = connection(stream, router.clone(), &graceful);
-                connections.spawn(connection);
-            }
-            Err(error) => {
-                // Out of descriptors, most likely: connections that end will give some back.
-                tracing::warn!(error = &error as &dyn std::error::Error, "connection not accepted");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
+            Ok((stream, _)) => drop(connections.spawn(connection(stream, router.clone(), &graceful))),
+            Err(error) => pause(&error).await,
         }
     }
     drop(listener);
-    connections.close();
     if tokio::time::timeout(drain, graceful.shutdown()).await.is_err() && !drain.is_zero() {
         tracing::warn!(
             seconds = drain.as_secs_f64(),
@@ -222,6 +210,12 @@ async fn serve(listener: TcpListener, router: Router, stop: CancellationToken, d
         );
     }
     Ok(())
+}
+
+/// Out of descriptors, most likely: connections that end will give some back.
+async fn pause(error: &std::io::Error) {
+    tracing::warn!(error = error as &dyn std::error::Error, "connection not accepted");
+    tokio::time::sleep(ACCEPT_PAUSE).await;
 }
 
 fn connection(stream: TcpStream, router: Router, graceful: &GracefulShutdown) -> impl Future<Output = ()> + 'static {

@@ -52,21 +52,24 @@ pub enum Error {
     Key {
         /// The key.
         key: String,
+        /// What the path grammar said.
+        #[source]
+        source: object_store::path::Error,
     },
-    /// A thread that did blocking work ended without an answer.
-    #[error("a worker thread of the store stopped")]
-    Worker,
+    /// Work for the store ended without an answer: it panicked, or the program is stopping.
+    #[error("work for the store stopped in the middle")]
+    Worker(#[from] tokio::task::JoinError),
 }
 
 impl Error {
     pub(super) fn of(action: &'static str, key: &str, source: object_store::Error) -> Self {
-        match source {
-            object_store::Error::NotFound { .. } => Self::NotFound { key: key.to_owned() },
-            source => Self::Store {
-                action,
-                key: key.to_owned(),
-                source,
-            },
+        if matches!(source, object_store::Error::NotFound { .. }) {
+            return Self::NotFound { key: key.to_owned() };
+        }
+        Self::Store {
+            action,
+            key: key.to_owned(),
+            source,
         }
     }
 
@@ -76,6 +79,29 @@ impl Error {
     }
 }
 
+/// A key as the store's path.
+pub(super) fn path_of(root: &str, key: &str) -> Result<object_store::path::Path, Error> {
+    let full = if root.is_empty() {
+        key.to_owned()
+    } else {
+        format!("{root}/{key}")
+    };
+    object_store::path::Path::parse(full).map_err(|source| Error::Key {
+        key: key.to_owned(),
+        source,
+    })
+}
+
+/// Content is not what its sender said.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("content hashes to {actual}, not to {expected}")]
+pub struct Mismatch {
+    /// What the sender said.
+    pub expected: oci::Digest,
+    /// What the bytes are.
+    pub actual: oci::Digest,
+}
+
 /// An append failed; the upload stands where it stood.
 #[derive(Debug, thiserror::Error)]
 pub enum AppendError<E> {
@@ -83,13 +109,8 @@ pub enum AppendError<E> {
     #[error("the request's body ended early")]
     Body(E),
     /// The bytes are not what the client said.
-    #[error("the content hashes to {actual}, not to {expected}")]
-    DigestMismatch {
-        /// What the client said.
-        expected: oci::Digest,
-        /// What the bytes are.
-        actual: oci::Digest,
-    },
+    #[error(transparent)]
+    DigestMismatch(Box<Mismatch>),
     /// An earlier writer still holds the upload.
     #[error("another writer still holds the upload")]
     Busy,
@@ -99,4 +120,10 @@ pub enum AppendError<E> {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] Error),
+}
+
+impl<E> From<tokio::task::JoinError> for AppendError<E> {
+    fn from(stopped: tokio::task::JoinError) -> Self {
+        Self::Store(Error::Worker(stopped))
+    }
 }

@@ -5,12 +5,11 @@
 //! process dies: a writer that was thought dead and wakes up still holds it, and nobody else writes meanwhile.
 
 use super::append::{Appended, End, Position, comparable, digester};
-use super::error::{AppendError, Error};
+use super::error::{AppendError, Error, Mismatch, path_of};
 use super::keys;
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
 use object_store::local::LocalFileSystem;
-use object_store::path::Path as Key;
 use oci::Digester;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Seek, SeekFrom, Write};
@@ -37,14 +36,12 @@ struct Writer {
 impl Filesystem {
     pub(super) async fn open(root: &Path) -> Result<Self, Error> {
         let root = root.to_path_buf();
-        spawn_blocking(move || Self::open_blocking(root))
-            .await
-            .map_err(|_| Error::Worker)?
+        spawn_blocking(move || Self::open_blocking(&root)).await?
     }
 
-    fn open_blocking(root: PathBuf) -> Result<Self, Error> {
+    fn open_blocking(root: &Path) -> Result<Self, Error> {
         let shown = root.display().to_string();
-        make_folders(&root).map_err(Error::file("make the folders of", &shown))?;
+        make_folders(root).map_err(Error::file("make the folders of", &shown))?;
         let root = root.canonicalize().map_err(Error::file("find", &shown))?;
         let objects = LocalFileSystem::new_with_prefix(&root)
             .map_err(|source| Error::of("open", &shown, source))?
@@ -58,17 +55,10 @@ impl Filesystem {
         &self.objects
     }
 
-    pub(super) fn path(&self, key: &str) -> Result<Key, Error> {
-        Key::parse(key).map_err(|_| Error::Key { key: key.to_owned() })
-    }
-
     pub(super) async fn probe(&self) -> Result<(), Error> {
         let (root, shown) = (self.root.clone(), self.root.display().to_string());
         let looked = spawn_blocking(move || std::fs::metadata(root.join(keys::shard(0)))).await;
-        looked
-            .map_err(|_| Error::Worker)?
-            .map(drop)
-            .map_err(Error::file("find", &shown))
+        looked?.map(drop).map_err(Error::file("find", &shown))
     }
 
     /// Writes, syncs and removes a file, so that a folder we cannot use is found out at the start.
@@ -84,11 +74,9 @@ impl Filesystem {
         S: Stream<Item = Result<Bytes, E>> + Send + Unpin,
         E: Send,
     {
-        let path = self.root.join(self.path(&at.object_key)?.as_ref());
+        let path = self.root.join(path_of("", &at.object_key)?.as_ref());
         let (key, position) = (at.object_key.clone(), at);
-        let opened = spawn_blocking(move || open_writer(&path, &position, end))
-            .await
-            .map_err(|_| Error::Worker)?;
+        let opened = spawn_blocking(move || open_writer(&path, &position, end)).await?;
         let writer = opened.map_err(Error::file("open", &key))?.ok_or(AppendError::Busy)?;
         let writer = write_all(writer, body, &key).await?;
         let expected = comparable(&writer.digester, end);
@@ -96,13 +84,11 @@ impl Filesystem {
         if let Some(expected) = expected {
             let actual = writer.digester.clone().finish();
             if actual != expected {
-                return Err(AppendError::DigestMismatch { expected, actual });
+                return Err(AppendError::DigestMismatch(Box::new(Mismatch { expected, actual })));
             }
         }
         let parent = self.root.join(parent_of(&key));
-        let synced = spawn_blocking(move || sync(&writer.file, &parent))
-            .await
-            .map_err(|_| Error::Worker)?;
+        let synced = spawn_blocking(move || sync(&writer.file, &parent)).await?;
         synced.map_err(Error::file("sync", &key))?;
         Ok(Appended {
             stored_bytes,
@@ -192,8 +178,7 @@ async fn write_all<S, E>(writer: Writer, mut body: S, key: &str) -> Result<Write
 where
     S: Stream<Item = Result<Bytes, E>> + Send + Unpin,
 {
-    let mut busy = None;
-    let mut idle = Some(writer);
+    let mut turn = Turn::Idle(Box::new(writer));
     let mut batch = Vec::new();
     let mut gathered = 0;
     loop {
@@ -204,26 +189,30 @@ where
             batch.push(piece);
         }
         if gathered >= BATCH || (over && gathered > 0) {
-            let writer = reclaim(&mut idle, &mut busy, key).await?;
+            let writer = turn.writer(key).await?;
             let pieces = std::mem::take(&mut batch);
             gathered = 0;
-            busy = Some(spawn_blocking(move || write_batch(writer, &pieces)));
+            turn = Turn::Busy(spawn_blocking(move || write_batch(writer, &pieces)));
         }
         if over {
-            return Ok(reclaim(&mut idle, &mut busy, key).await?);
+            return Ok(turn.writer(key).await?);
         }
     }
 }
 
-type Busy = tokio::task::JoinHandle<io::Result<Writer>>;
+/// Who has the writer: we, or the thread that writes the batch before.
+enum Turn {
+    Idle(Box<Writer>),
+    Busy(tokio::task::JoinHandle<io::Result<Writer>>),
+}
 
-/// The writer, once the batch before has been written.
-async fn reclaim(idle: &mut Option<Writer>, busy: &mut Option<Busy>, key: &str) -> Result<Writer, Error> {
-    if let Some(writer) = idle.take() {
-        return Ok(writer);
+impl Turn {
+    async fn writer(self, key: &str) -> Result<Writer, Error> {
+        match self {
+            Self::Idle(writer) => Ok(*writer),
+            Self::Busy(writing) => writing.await?.map_err(Error::file("write", key)),
+        }
     }
-    let done = busy.take().ok_or(Error::Worker)?.await.map_err(|_| Error::Worker)?;
-    done.map_err(Error::file("write", key))
 }
 
 fn write_batch(mut writer: Writer, pieces: &[Bytes]) -> io::Result<Writer> {

@@ -14,7 +14,7 @@ mod multipart;
 mod read;
 
 pub use append::{Announce, Appended, End, Position};
-pub use error::{AppendError, Error};
+pub use error::{AppendError, Error, Mismatch};
 pub use read::BlobBody;
 
 use filesystem::Filesystem;
@@ -141,7 +141,7 @@ impl BlobStore {
     /// `NotFound` when the object is gone; the stream fails when it turns out shorter than it should be.
     pub async fn read(&self, key: &str, range: std::ops::Range<u64>) -> Result<BlobBody, Error> {
         match &self.0 {
-            Kind::Filesystem(filesystem) => read::open(filesystem.objects(), &filesystem.path(key)?, range).await,
+            Kind::Filesystem(filesystem) => read::open(filesystem.objects(), &error::path_of("", key)?, range).await,
             Kind::Multipart(multipart) => read::open(multipart.objects(), &multipart.path(key)?, range).await,
         }
     }
@@ -166,7 +166,7 @@ impl BlobStore {
     /// `Store` when the store failed; the object may or may not be there.
     pub async fn delete(&self, key: &str) -> Result<(), Error> {
         let (objects, path): (&dyn ObjectStore, _) = match &self.0 {
-            Kind::Filesystem(filesystem) => (filesystem.objects(), filesystem.path(key)?),
+            Kind::Filesystem(filesystem) => (filesystem.objects(), error::path_of("", key)?),
             Kind::Multipart(multipart) => (multipart.objects(), multipart.path(key)?),
         };
         match objects.delete(&path).await {

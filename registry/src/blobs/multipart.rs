@@ -5,10 +5,11 @@
 //! in an object of their own, the tail, whose key no other request writes to.
 
 use super::append::{Announce, Appended, End, Position, comparable, digester};
-use super::error::{AppendError, Error};
+use super::error::{AppendError, Error, Mismatch, path_of};
 use super::keys;
 use bytes::Bytes;
 use futures::{Stream, StreamExt, TryStreamExt};
+use object_store::MultipartId;
 use object_store::aws::AmazonS3;
 use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path as Key;
@@ -60,12 +61,7 @@ impl Multipart {
     }
 
     pub(super) fn path(&self, key: &str) -> Result<Key, Error> {
-        let full = if self.root.is_empty() {
-            key.to_owned()
-        } else {
-            format!("{}/{key}", self.root)
-        };
-        Key::parse(full).map_err(|_| Error::Key { key: key.to_owned() })
+        path_of(&self.root, key)
     }
 
     pub(super) async fn probe(&self) -> Result<(), Error> {
@@ -92,8 +88,8 @@ impl Multipart {
             self.read_tail(&mut upload).await?;
             upload.receive(piece).await?;
             if upload.pending_bytes >= PART {
-                self.begin(&mut upload, announce).await?;
-                self.send_part(&mut upload, PART).await?;
+                let id = self.begin(&mut upload, announce).await?;
+                self.send_part(&mut upload, id, PART).await?;
             }
         }
         upload.hash().await?;
@@ -101,7 +97,7 @@ impl Multipart {
         if let Some(expected) = comparable(&upload.digester, end) {
             let actual = upload.digester.clone().finish();
             if actual != expected {
-                return Err(AppendError::DigestMismatch { expected, actual });
+                return Err(AppendError::DigestMismatch(Box::new(Mismatch { expected, actual })));
             }
         }
         match end {
@@ -142,26 +138,23 @@ impl Multipart {
         Ok(())
     }
 
-    /// Begins the multipart upload, and has it recorded before anything is sent to it.
-    async fn begin<E, A: Announce>(&self, upload: &mut Upload, announce: &A) -> Result<(), AppendError<E>> {
-        if upload.position.multipart_id.is_some() {
-            return Ok(());
+    /// The multipart upload's name; begun now where it was not, and recorded before anything is sent to it.
+    async fn begin<E, A: Announce>(&self, upload: &mut Upload, announce: &A) -> Result<MultipartId, AppendError<E>> {
+        if let Some(id) = &upload.position.multipart_id {
+            return Ok(id.clone());
         }
         let begun = self.objects.create_multipart(&upload.key).await;
         let id =
             begun.map_err(|source| Error::of("begin a multipart upload of", &upload.position.object_key, source))?;
         announce.multipart_begun(&id).await.map_err(AppendError::Announce)?;
-        upload.position.multipart_id = Some(id);
-        Ok(())
+        upload.position.multipart_id = Some(id.clone());
+        Ok(id)
     }
 
     /// Sends the next part, after the one before has arrived.
-    async fn send_part(&self, upload: &mut Upload, size: usize) -> Result<(), Error> {
+    async fn send_part(&self, upload: &mut Upload, id: MultipartId, size: usize) -> Result<(), Error> {
         upload.sent().await?;
         let payload = upload.take(size);
-        let Some(id) = upload.position.multipart_id.clone() else {
-            return Err(Error::Worker);
-        };
         let (objects, key, index) = (
             Arc::clone(&self.objects),
             upload.key.clone(),
@@ -218,9 +211,10 @@ impl Multipart {
     }
 
     async fn complete_multipart(&self, upload: &mut Upload, size: u64) -> Result<(), Error> {
+        let id = upload.position.multipart_id.clone().unwrap_or_default();
         self.read_tail(upload).await?;
         if upload.pending_bytes > 0 {
-            self.send_part(upload, usize::MAX).await?;
+            self.send_part(upload, id.clone(), usize::MAX).await?;
             upload.sent().await?;
         }
         let parts = upload
@@ -229,7 +223,6 @@ impl Multipart {
             .iter()
             .map(|id| PartId { content_id: id.clone() })
             .collect();
-        let id = upload.position.multipart_id.clone().unwrap_or_default();
         let Err(refused) = self.objects.complete_multipart(&upload.key, &id, parts).await else {
             return Ok(());
         };
@@ -265,10 +258,12 @@ impl Upload {
         let pieces = std::mem::take(&mut self.unhashed);
         let mut digester = self.digester.clone();
         let hashed = spawn_blocking(move || {
-            pieces.iter().for_each(|piece| digester.update(piece));
+            for piece in &pieces {
+                digester.update(piece);
+            }
             digester
         });
-        self.digester = hashed.await.map_err(|_| Error::Worker)?;
+        self.digester = hashed.await?;
         Ok(())
     }
 
@@ -293,7 +288,7 @@ impl Upload {
     /// Waits for the part on its way and notes its name.
     async fn sent(&mut self) -> Result<(), Error> {
         while let Some(sent) = self.sending.join_next().await {
-            let part = sent.map_err(|_| Error::Worker)?;
+            let part = sent?;
             let part = part.map_err(|source| Error::of("send a part of", &self.position.object_key, source))?;
             self.position.parts.push(part.content_id);
         }

@@ -69,10 +69,7 @@ fn pieces(file: Arc<File>, key: String, range: Range<u64>) -> impl Stream<Item =
             let wanted = range.end;
             async move {
                 let read = tokio::task::spawn_blocking(move || read_at(&file, start, length));
-                let piece = read
-                    .await
-                    .map_err(|_| Error::Worker)?
-                    .map_err(Error::file("read", &key))?;
+                let piece = read.await?.map_err(Error::file("read", &key))?;
                 let end = start + piece.len() as u64;
                 if end < start + length {
                     Err(Error::Short { key, end, wanted })

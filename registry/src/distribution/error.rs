@@ -45,13 +45,8 @@ pub enum Error {
     #[error(transparent)]
     Body(#[from] BodyError),
     /// The content is not what the client said.
-    #[error("content hashes to {actual}, not to {expected}")]
-    DigestMismatch {
-        /// What the client said.
-        expected: Digest,
-        /// What the bytes are.
-        actual: Digest,
-    },
+    #[error(transparent)]
+    DigestMismatch(Box<blobs::Mismatch>),
     /// The manifest is malformed.
     #[error(transparent)]
     ManifestInvalid(#[from] ManifestError),

@@ -2,6 +2,7 @@
 
 use super::error::Error;
 use super::{Distribution, due, retried};
+use crate::blobs::Mismatch;
 use crate::metadata::manifests::{self, NewManifest};
 use crate::metadata::repositories::{self, RepositoryKey};
 use crate::metadata::reviews::{self, Due, Reason, Subject};
@@ -108,10 +109,10 @@ fn named_digest(put: ManifestPut<'_>) -> Result<Digest, Error> {
             if actual == *expected {
                 Ok(actual)
             } else {
-                Err(Error::DigestMismatch {
+                Err(Error::DigestMismatch(Box::new(Mismatch {
                     expected: *expected,
                     actual,
-                })
+                })))
             }
         }
     }

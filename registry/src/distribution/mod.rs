@@ -46,14 +46,14 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        let day = Duration::from_secs(24 * 3600);
+        let day = Duration::from_hours(24);
         Self {
             upload_expiry: day,
-            claim: Duration::from_secs(60),
+            claim: Duration::from_mins(1),
             claim_wait: Duration::from_secs(5),
             review_grace: day,
             tombstone_delay: day,
-            lease: Duration::from_secs(3600),
+            lease: Duration::from_hours(1),
             page: 10_000,
         }
     }

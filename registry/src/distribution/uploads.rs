@@ -3,7 +3,7 @@
 use super::claim::Held;
 use super::error::{BodyError, Error};
 use super::{Distribution, due, retried};
-use crate::blobs::{AppendError, Appended, End, keys};
+use crate::blobs::{AppendError, Appended, End, Mismatch, keys};
 use crate::metadata::blobs::{self as blob_rows, Blob};
 use crate::metadata::repositories;
 use crate::metadata::reviews::{self, Reason, Subject};
@@ -157,9 +157,9 @@ impl Distribution {
         };
         let stored = held.session.staged.stored_bytes;
         let error = match refused {
-            AppendError::DigestMismatch { expected, actual } => {
+            AppendError::DigestMismatch(mismatch) => {
                 self.abort(held, "digest_mismatch").await?;
-                return Err(Error::DigestMismatch { expected, actual });
+                return Err(Error::DigestMismatch(mismatch));
             }
             AppendError::Body(body) => Error::Body(body),
             AppendError::Busy => Error::OffsetMismatch { stored },
@@ -184,10 +184,10 @@ impl Distribution {
             return Ok((held, appended));
         }
         self.abort(held, "digest_mismatch").await?;
-        Err(Error::DigestMismatch {
+        Err(Error::DigestMismatch(Box::new(Mismatch {
             expected: digest,
             actual,
-        })
+        })))
     }
 
     /// Records an append and gives the claim back. The tail that it replaced is garbage.

@@ -141,7 +141,7 @@ fn only_reads(method: &Method, endpoint: Endpoint) -> Result<Endpoint, ApiError>
 
 fn upload(method: &Method, repository: RepositoryName, session: &str) -> Result<Endpoint, ApiError> {
     // An id that we never gave is a session that we do not know.
-    let id = || session.parse::<Uuid>().map_err(|_| ApiError::UploadUnknown);
+    let id = || session.parse::<Uuid>().map_err(|_not_ours| ApiError::UploadUnknown);
     match *method {
         Method::GET | Method::HEAD => Ok(Endpoint::UploadStatus(repository, id()?)),
         Method::PATCH => Ok(Endpoint::AppendUpload(repository, id()?)),
@@ -176,8 +176,8 @@ mod tests {
 
     const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
-    fn name(method: Method, path: &str) -> &'static str {
-        parse(&method, path).unwrap().name()
+    fn name(method: &Method, path: &str) -> &'static str {
+        parse(method, path).unwrap().name()
     }
 
     #[test]
@@ -206,7 +206,7 @@ mod tests {
         ];
 
         for (method, path, expected) in table {
-            assert_eq!(name(method, &path), expected, "{path}");
+            assert_eq!(name(&method, &path), expected, "{path}");
         }
     }
 

@@ -55,10 +55,10 @@ impl ApiError {
 
     /// Where an upload stands, for the answers that tell.
     pub(super) fn stored(&self) -> Option<u64> {
-        match self {
-            Self::ContentRange { stored } | Self::Distribution(Error::OffsetMismatch { stored }) => Some(*stored),
-            _ => None,
+        if let Self::ContentRange { stored } | Self::Distribution(Error::OffsetMismatch { stored }) = self {
+            return Some(*stored);
         }
+        None
     }
 
     fn verdict(&self) -> (StatusCode, ErrorCode) {
@@ -83,19 +83,16 @@ impl ApiError {
     /// The answer to a client.
     pub(super) fn answer(&self, request_id: &str) -> Answer {
         let (status, code) = self.verdict();
-        let body = match self {
-            _ if status.is_server_error() => {
-                let message =
-                    format!("the registry cannot do this now; its log tells more under request id {request_id}");
-                ErrorBody::new(code, message)
-            }
-            Self::Distribution(Error::ReferencesUnknown(missing)) => {
-                missing.iter().fold(ErrorBody::default(), |body, digest| {
-                    let message = format!("{digest} is not known to this repository; push it first");
-                    body.with(code, message, Some(serde_json::json!({ "digest": digest })))
-                })
-            }
-            _ => ErrorBody::new(code, self.to_string()),
+        let body = if status.is_server_error() {
+            let message = format!("the registry cannot do this now; its log tells more under request id {request_id}");
+            ErrorBody::new(code, message)
+        } else if let Self::Distribution(Error::ReferencesUnknown(missing)) = self {
+            missing.iter().fold(ErrorBody::default(), |body, digest| {
+                let message = format!("{digest} is not known to this repository; push it first");
+                body.with(code, message, Some(serde_json::json!({ "digest": digest })))
+            })
+        } else {
+            ErrorBody::new(code, self.to_string())
         };
         let mut answer = json(status, body.to_json());
         if let Self::MethodNotAllowed(allowed) = self {

@@ -134,9 +134,10 @@ impl Metadata {
     /// # Errors
     /// `Unavailable` when no connection comes free in time.
     pub async fn read(&self) -> Result<Reader, Error> {
+        // Boxed, here and below: the future of a pool has room for a whole connection set-up.
         let acquired = match &self.pools {
-            Pools::Sqlite { readers, .. } => readers.acquire().await.map(Reader::sqlite),
-            Pools::Postgres { pool, .. } => pool.acquire().await.map(Reader::postgres),
+            Pools::Sqlite { readers, .. } => Box::pin(readers.acquire()).await.map(Reader::sqlite),
+            Pools::Postgres { pool, .. } => Box::pin(pool.acquire()).await.map(Reader::postgres),
         };
         acquired.map_err(|source| Error::of("connect", source))
     }
@@ -147,9 +148,8 @@ impl Metadata {
     /// `Unavailable` when no connection comes free in time.
     pub async fn begin(&self) -> Result<Tx, Error> {
         let begun = match &self.pools {
-            Pools::Sqlite { writer, .. } => writer.begin_with("BEGIN IMMEDIATE").await.map(Tx::sqlite),
-            Pools::Postgres { pool, .. } => pool
-                .begin_with("BEGIN ISOLATION LEVEL READ COMMITTED")
+            Pools::Sqlite { writer, .. } => Box::pin(writer.begin_with("BEGIN IMMEDIATE")).await.map(Tx::sqlite),
+            Pools::Postgres { pool, .. } => Box::pin(pool.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED"))
                 .await
                 .map(Tx::postgres),
         };

@@ -94,10 +94,8 @@ fn code_verdict(code: &str) -> Verdict {
         && code.len() < 5
     {
         return match sqlite & 0xff {
-            // busy, locked
-            5 | 6 => Verdict::Unavailable,
-            // read-only, i/o error, full, cannot open
-            8 | 10 | 13 | 14 => Verdict::Unavailable,
+            // busy, locked, read-only, i/o error, full, cannot open
+            5 | 6 | 8 | 10 | 13 | 14 => Verdict::Unavailable,
             // constraint: foreign key, unique, primary key
             19 => Verdict::Conflict,
             _ => Verdict::Query,

@@ -179,11 +179,11 @@ impl Tx {
 }
 
 fn failure(statement: &'static str, source: sqlx::Error) -> Error {
-    match source {
-        sqlx::Error::ColumnDecode { ref index, .. } => Error::Corrupt {
+    if let sqlx::Error::ColumnDecode { index, .. } = &source {
+        return Error::Corrupt {
             statement,
             column: index.parse().unwrap_or_default(),
-        },
-        source => Error::of(statement, source),
+        };
     }
+    Error::of(statement, source)
 }
