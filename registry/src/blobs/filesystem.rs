@@ -14,10 +14,15 @@ use oci::Digester;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 use tokio::task::spawn_blocking;
+use tokio::time::Instant;
 
 /// Bytes gathered before they are hashed and written on a blocking thread.
 const BATCH: usize = 1024 * 1024;
+const LOCK_WAIT: Duration = Duration::from_secs(5);
+const LOCK_POLL: Duration = Duration::from_millis(10);
 
 /// A folder of blobs.
 #[derive(Debug)]
@@ -75,9 +80,8 @@ impl Filesystem {
         E: Send,
     {
         let path = self.root.join(path_of("", &at.object_key)?.as_ref());
-        let (key, position) = (at.object_key.clone(), at);
-        let opened = spawn_blocking(move || open_writer(&path, &position, end)).await?;
-        let writer = opened.map_err(Error::file("open", &key))?.ok_or(AppendError::Busy)?;
+        let key = at.object_key.clone();
+        let writer = open_when_free(path, at, end).await?;
         let writer = write_all(writer, body, &key).await?;
         let expected = comparable(&writer.digester, end);
         let (stored_bytes, hasher) = (writer.size, writer.digester.save());
@@ -124,6 +128,23 @@ fn sync_folder(path: &Path) -> io::Result<()> {
 fn sync(file: &File, folder: &Path) -> io::Result<()> {
     file.sync_data()?;
     sync_folder(folder)
+}
+
+/// Waits for the lock of the file: the thread of a request that was dropped may still be writing its last batch.
+async fn open_when_free<E>(path: PathBuf, at: Position, end: End) -> Result<Writer, AppendError<E>> {
+    let deadline = Instant::now() + LOCK_WAIT;
+    let at = Arc::new(at);
+    loop {
+        let (path, position) = (path.clone(), Arc::clone(&at));
+        let opened = spawn_blocking(move || open_writer(&path, &position, end)).await?;
+        if let Some(writer) = opened.map_err(Error::file("open", &at.object_key))? {
+            return Ok(writer);
+        }
+        if Instant::now() >= deadline {
+            return Err(AppendError::Busy);
+        }
+        tokio::time::sleep(LOCK_POLL).await;
+    }
 }
 
 /// Opens the file at the upload's position. `None`: another writer holds it.

@@ -1,0 +1,111 @@
+//! Probes, metrics, management and the way a server stops.
+
+use crate::support::TestRegistry;
+use crate::support::content::{bytes, sha256};
+use futures::{StreamExt, stream};
+use jsonwebtoken::{EncodingKey, Header};
+use reqwest::{Body, Method, StatusCode};
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+
+#[expect(clippy::disallowed_methods, reason = "the server under test keeps the system's time")]
+fn operator_token(secret: &str) -> String {
+    let now = jiff::Timestamp::now().as_second();
+    let claims = json!({"iss": "berth-operator", "aud": "berth-management", "iat": now, "exp": now + 60});
+    jsonwebtoken::encode(
+        &Header::default(),
+        &claims,
+        &EncodingKey::from_secret(secret.as_bytes()),
+    )
+    .unwrap()
+}
+
+#[tokio::test]
+async fn probes_answer_and_metrics_count_by_endpoint() {
+    let registry = TestRegistry::start().await;
+    registry.get("/v2/").await;
+
+    let text = async |path: &str| {
+        reqwest::get(registry.admin_url(path))
+            .await
+            .unwrap()
+            .text()
+            .await
+            .unwrap()
+    };
+
+    assert_eq!(text("/livez").await, "ok\n");
+    assert_eq!(text("/readyz").await, "database: ok\nstorage: ok\n");
+    let metrics = text("/metrics").await;
+    assert!(
+        metrics.contains("berth_registry_http_requests_total{endpoint=\"ping\",code=\"200\"} 1"),
+        "{metrics}"
+    );
+    assert!(metrics.ends_with("# EOF\n"));
+}
+
+#[tokio::test]
+async fn the_management_api_tells_the_operator_and_nobody_else() {
+    let registry = TestRegistry::start().await;
+    let url = registry.admin_url("/management/v1/status");
+    let secret = registry.config.http.secret.clone().unwrap();
+
+    let stranger = registry
+        .client
+        .get(&url)
+        .bearer_auth(operator_token("guessed"))
+        .send()
+        .await
+        .unwrap();
+    let operator = registry
+        .client
+        .get(&url)
+        .bearer_auth(operator_token(&secret))
+        .send()
+        .await
+        .unwrap();
+
+    assert_eq!(stranger.status(), StatusCode::UNAUTHORIZED);
+    let told: Value = operator.json().await.unwrap();
+    assert_eq!(told["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(
+        told["database"]["schema"]["applied"],
+        told["database"]["schema"]["required"]
+    );
+    assert_eq!(told["database"]["schema"]["pending_pre"], json!([]));
+}
+
+#[tokio::test]
+async fn a_stopping_server_is_not_ready_and_lets_a_push_finish() {
+    let registry = TestRegistry::start().await;
+    let upload = registry.open_upload("team/app").await;
+    let blob = bytes(1, 2_000_000);
+    let (begun, half_way) = oneshot::channel();
+    let (go_on, told) = oneshot::channel::<()>();
+    let halves: Vec<Vec<u8>> = blob.chunks(1_000_000).map(<[u8]>::to_vec).collect();
+    let (first, second) = (halves[0].clone(), halves[1].clone());
+    let body = stream::once(async move { Ok::<_, std::io::Error>(first) }).chain(stream::once(async move {
+        begun.send(()).unwrap();
+        told.await.unwrap();
+        Ok(second)
+    }));
+    let path = format!("{upload}?digest={}", sha256(&blob));
+    let request = registry
+        .request(Method::PUT, &path)
+        .body(Body::wrap_stream(body.boxed()))
+        .send();
+    let readiness = registry.admin_url("/readyz");
+    let stopping = async {
+        half_way.await.unwrap();
+        registry.server().stop();
+        while reqwest::get(&readiness).await.unwrap().status() != StatusCode::SERVICE_UNAVAILABLE {
+            tokio::task::yield_now().await;
+        }
+        go_on.send(()).unwrap();
+    };
+
+    let (answer, ()) = tokio::join!(request, stopping);
+
+    assert_eq!(answer.unwrap().status(), StatusCode::CREATED);
+    registry.stop().await;
+}

@@ -1,0 +1,74 @@
+//! The database and the store of a test: SQLite and files, unless the environment names servers.
+//!
+//! - `BERTH_TEST_DATABASE_URL`: a PostgreSQL role that may create databases; each test gets one of its own.
+//! - `BERTH_TEST_S3_ENDPOINT`, `_BUCKET`, `_ACCESS_KEY_ID`, `_SECRET_ACCESS_KEY`: each test gets a prefix of its own.
+//!
+//! `cargo verify` starts the servers and sets the variables.
+#![expect(clippy::unwrap_used, reason = "a test's tool stops where it fails")]
+
+use berth_registry::config::{self, Config, Sources};
+use sqlx::{ConnectOptions, Connection, Executor};
+use std::path::Path;
+
+/// Settings for a registry that shares nothing with any other.
+pub(crate) async fn fresh() -> (Config, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let environment = environment(folder.path()).await;
+    let loaded = config::load(&Sources {
+        environment,
+        ..Sources::default()
+    })
+    .unwrap();
+    (loaded.config, folder)
+}
+
+/// The same settings as variables, for a server in a process of its own.
+pub(crate) async fn environment(folder: &Path) -> Vec<(String, String)> {
+    let mut variables = vec![
+        ("BERTH_DATA_DIR", folder.display().to_string()),
+        ("BERTH_HTTP_LISTEN", "127.0.0.1:0".to_owned()),
+        ("BERTH_ADMIN_LISTEN", "127.0.0.1:0".to_owned()),
+        ("BERTH_HTTP_SECRET", "a secret of this test".to_owned()),
+        ("BERTH_DATABASE_PARTITIONS", "4".to_owned()),
+    ];
+    if let Some(admin) = variable("BERTH_TEST_DATABASE_URL") {
+        variables.push(("BERTH_DATABASE_URL", fresh_database(&admin).await));
+    }
+    if let Some(endpoint) = variable("BERTH_TEST_S3_ENDPOINT") {
+        let named = |name: &str| variable(name).unwrap_or_else(|| panic!("{name} goes with BERTH_TEST_S3_ENDPOINT"));
+        variables.push(("BERTH_STORAGE_S3_ENDPOINT", endpoint));
+        variables.push(("BERTH_STORAGE_S3_BUCKET", named("BERTH_TEST_S3_BUCKET")));
+        variables.push(("BERTH_STORAGE_S3_ACCESS_KEY_ID", named("BERTH_TEST_S3_ACCESS_KEY_ID")));
+        variables.push((
+            "BERTH_STORAGE_S3_SECRET_ACCESS_KEY",
+            named("BERTH_TEST_S3_SECRET_ACCESS_KEY"),
+        ));
+        variables.push(("BERTH_STORAGE_S3_ROOT_DIRECTORY", uuid::Uuid::new_v4().to_string()));
+    }
+    variables
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect()
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "which servers a test uses is no setting of the product"
+)]
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+async fn fresh_database(admin: &str) -> String {
+    let options: sqlx::postgres::PgConnectOptions = admin.parse().unwrap();
+    let name = format!("berth_{}", uuid::Uuid::new_v4().simple());
+    let mut connection = options.connect().await.unwrap();
+    connection
+        .execute(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}")))
+        .await
+        .unwrap();
+    connection.close().await.unwrap();
+    let mut url = url::Url::parse(admin).unwrap();
+    url.set_path(&name);
+    url.to_string()
+}
