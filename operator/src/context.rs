@@ -13,7 +13,7 @@ use crate::registry::validate::Defaults;
 /// The first wait after a failure.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 /// The longest wait after failures.
-const LONGEST_WAIT: Duration = Duration::from_secs(300);
+const LONGEST_WAIT: Duration = Duration::from_mins(5);
 
 /// What a pass has at hand besides the object.
 #[derive(Debug)]

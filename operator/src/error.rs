@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use kube::core::Status;
+
 use crate::rbac::Verb;
 
 /// Why a pass over a Registry ended early.
@@ -55,7 +57,7 @@ pub enum Retry {
 }
 
 /// How long a pass waits for a change before it looks again by itself.
-pub const IDLE: Duration = Duration::from_secs(300);
+pub const IDLE: Duration = Duration::from_mins(5);
 
 impl Error {
     /// A fixed word for metrics and logs.
@@ -91,20 +93,21 @@ impl Error {
         else {
             return None;
         };
-        match source.as_ref() {
-            kube::Error::Api(status) if matches!(status.code, 400 | 403 | 422) => {
-                Some(format!("{resource} {name}: {}", status.message))
-            }
-            _ => None,
-        }
+        let status = api_status(source)?;
+        matches!(status.code, 400 | 403 | 422).then(|| format!("{resource} {name}: {}", status.message))
+    }
+}
+
+fn api_status(error: &kube::Error) -> Option<&Status> {
+    if let kube::Error::Api(status) = error {
+        Some(status)
+    } else {
+        None
     }
 }
 
 fn api_code(error: &kube::Error) -> Option<u16> {
-    match error {
-        kube::Error::Api(status) => Some(status.code),
-        _ => None,
-    }
+    api_status(error).map(|status| status.code)
 }
 
 /// Whether the API server says that the object was there already.

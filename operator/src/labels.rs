@@ -54,7 +54,7 @@ pub fn of_instance(instance: &str) -> String {
     format!("{MANAGED},{INSTANCE}={instance}")
 }
 
-/// The names of the objects of a Registry. Deployment, Service and ServiceAccount have the Registry's own name.
+/// The names of the objects of a Registry. Deployment, Service and `ServiceAccount` have the Registry's own name.
 pub mod names {
     /// The Service of the management API.
     pub fn admin_service(registry: &str) -> String {
@@ -71,7 +71,7 @@ pub mod names {
         format!("{registry}-data")
     }
 
-    /// The ConfigMap with content of that hash.
+    /// The `ConfigMap` with content of that hash.
     pub fn config_map(registry: &str, hash: &str) -> String {
         format!("{registry}-config-{hash}")
     }

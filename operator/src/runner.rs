@@ -147,14 +147,11 @@ fn retry(registry: Arc<Registry>, error: &Error, context: Arc<Context>) -> Actio
 
 /// An object that is gone by the time of its pass is no failure: Kubernetes removes what belonged to it.
 fn note(failed: &controller::Error<Error, watcher::Error>) {
-    match failed {
-        controller::Error::ObjectNotFound(_) => {}
-        controller::Error::ReconcilerFailed(error, object) => {
-            tracing::warn!(%object, reason = error.reason(), "{object} could not be looked after: {}", error::chain(error));
-        }
-        controller::Error::QueueError(error) => {
-            tracing::warn!("watching failed and is tried again: {}", error::chain(error));
-        }
-        controller::Error::RunnerError(error) => tracing::error!("a controller failed: {}", error::chain(error)),
-    }
+    let (what, cause): (String, &dyn std::error::Error) = match failed {
+        controller::Error::ObjectNotFound(_) => return,
+        controller::Error::ReconcilerFailed(error, object) => (format!("{object} could not be looked after"), error),
+        controller::Error::QueueError(error) => ("watching failed and is tried again".to_owned(), error),
+        controller::Error::RunnerError(error) => ("a controller failed".to_owned(), error),
+    };
+    tracing::warn!("{what}: {}", error::chain(cause));
 }

@@ -35,7 +35,7 @@ pub struct FilesystemStorage {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub volume_claim: Option<VolumeClaim>,
 
-    /// Name of an existing PersistentVolumeClaim in the namespace of the Registry.
+    /// Name of an existing `PersistentVolumeClaim` in the namespace of the Registry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub claim_name: Option<String>,

@@ -154,15 +154,22 @@ impl Run {
 
 /// Asks for a stop when a signal says so, and ends when passes have had long enough.
 async fn stop_on_signal(stop: &CancellationToken) -> anyhow::Result<()> {
+    signalled().await?;
+    tracing::info!("stopping");
+    stop.cancel();
+    tokio::time::sleep(STOP).await;
+    anyhow::bail!(
+        "a pass, or a request for probes or metrics, did not end within {} s",
+        STOP.as_secs()
+    )
+}
+
+async fn signalled() -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
-    tracing::info!("stopping");
-    stop.cancel();
-    tokio::time::sleep(STOP).await;
-    tracing::warn!("a pass did not end within {} s", STOP.as_secs());
     Ok(())
 }

@@ -50,8 +50,8 @@ pub async fn reconcile(registry: Arc<Registry>, context: Arc<Context>) -> Result
     if registry.metadata.deletion_timestamp.is_some() {
         return Ok(Action::await_change());
     }
-    let mut observed = observe::observe(&context.cluster, &registry).await?;
-    let stage = advance(&registry, &context, &mut observed).await?;
+    let mut observed = Box::pin(observe::observe(&context.cluster, &registry)).await?;
+    let stage = Box::pin(advance(&registry, &context, &mut observed)).await?;
     let report = if stage.is_complete() {
         report(&registry, &context, &observed).await
     } else {

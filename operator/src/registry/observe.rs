@@ -19,7 +19,7 @@ pub struct Observed {
     pub secrets: Secrets,
     /// Metadata of the generated Secret.
     pub http_secret: Option<ObjectMeta>,
-    /// The ServiceAccount of the pods.
+    /// The `ServiceAccount` of the pods.
     pub service_account: Option<ServiceAccount>,
     /// The Service for clients.
     pub service: Option<Service>,

@@ -310,7 +310,8 @@ mod tests {
             credentials: &credentials,
             secrets: &secrets,
         };
-        let lines = (0..40).map(|line| format!("line {line}\n")).collect::<String>() + "denied for hunter2\n";
+        let lines: Vec<String> = (0..40).map(|line| format!("line {line}")).collect();
+        let lines = lines.join("\n") + "\ndenied for hunter2\n";
         let failed =
             json!({"phase": "Failed", "containerStatuses": [container("migrate", &ended(&lines), &json!({}))]});
 

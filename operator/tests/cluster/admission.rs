@@ -5,10 +5,10 @@ use serde_json::{Value, json};
 use crate::support::{Fixture, production};
 
 fn message(error: kube::Error) -> String {
-    match error {
-        kube::Error::Api(status) => status.message,
-        other => panic!("{other}"),
-    }
+    let kube::Error::Api(status) = error else {
+        panic!("{error}")
+    };
+    status.message
 }
 
 async fn assert_refused(fixture: &Fixture, name: &str, spec: &Value, words: &str) {

@@ -3,6 +3,13 @@
 //! The tests play the part of the controllers, so a Job or a Deployment is exactly as far as a test says.
 //! `BERTH_TEST_KUBECONFIG` names the credentials of an administrator; `cargo verify --only api-server` sets it.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failed step of a test is a failed test"
+)]
+
 mod admission;
 mod changes;
 mod management;

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use crate::support::Fixture;
 
 /// A management API that knows `secret`; gives its URL.
+#[expect(clippy::disallowed_methods, reason = "it ends with the runtime of its test")]
 async fn management_api(secret: Vec<u8>) -> String {
     let router = Router::new()
         .route("/management/v1/status", get(status))

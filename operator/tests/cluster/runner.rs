@@ -28,6 +28,10 @@ struct Running {
 }
 
 impl Running {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "every test stops what it starts and waits for it"
+    )]
     fn start(fixture: &Fixture) -> Self {
         let (stop, readiness) = (CancellationToken::new(), Readiness::default());
         let run = {

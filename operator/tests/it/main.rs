@@ -1,5 +1,12 @@
 //! Tests of the operator that need no cluster.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failed step of a test is a failed test"
+)]
+
 mod chart;
 mod crds;
 mod layering;

@@ -1,6 +1,6 @@
-//! The configuration file, in a ConfigMap whose name says its content.
+//! The configuration file, in a `ConfigMap` whose name says its content.
 //!
-//! A new content is a new ConfigMap, so pods of the old version keep the file they were started with, and a changed
+//! A new content is a new `ConfigMap`, so pods of the old version keep the file they were started with, and a changed
 //! file is a changed pod template: it rolls out like a new version.
 
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -10,7 +10,7 @@ use super::metadata;
 use crate::content_hash;
 use crate::labels::{Component, names};
 
-/// Name of the file in the ConfigMap and in the pod.
+/// Name of the file in the `ConfigMap` and in the pod.
 pub(super) const FILE: &str = "config.yaml";
 
 pub(super) fn build(registry: &ValidRegistry) -> ConfigMap {

@@ -1,7 +1,7 @@
 //! The Deployment.
 //!
-//! With a volume it is a Deployment of one pod with the strategy Recreate, not a StatefulSet. Both hand the volume from
-//! one pod to the next without overlap, but a StatefulSet's claim template can never be changed (so a volume could not
+//! With a volume it is a Deployment of one pod with the strategy Recreate, not a `StatefulSet`. Both hand the volume from
+//! one pod to the next without overlap, but a `StatefulSet`'s claim template can never be changed (so a volume could not
 //! grow), it stops for good at a first revision whose pod never becomes ready, and it would be another kind of object
 //! than the one with shared storage. So a Registry is a Deployment always, and only the strategy differs.
 

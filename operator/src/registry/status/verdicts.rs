@@ -13,13 +13,12 @@ const CAUSE_BYTES: usize = 500;
 
 /// The four verdicts, in the order of [`ConditionType::ALL`].
 pub(super) fn of(registry: &Registry, stage: &Stage, report: Option<&Report>) -> Vec<Verdict> {
-    let state = state(registry, stage, report);
     let State {
         ready,
         progressing,
         degraded,
         migrated,
-    } = state;
+    } = state(registry, stage, report);
     ConditionType::ALL
         .into_iter()
         .zip([ready, progressing, degraded, migrated])

@@ -178,7 +178,7 @@ fn spec_problems(registry: &Registry, drain_problem: Option<&String>) -> Vec<Str
 }
 
 fn drain_timeout(registry: &Registry) -> Result<Duration, String> {
-    const LONGEST: Duration = Duration::from_secs(3600);
+    const LONGEST: Duration = Duration::from_hours(1);
     let text = config::drain_timeout(&registry.spec.config);
     match humantime::parse_duration(text) {
         Ok(timeout) if timeout <= LONGEST => Ok(timeout),
@@ -196,7 +196,7 @@ fn replicas(registry: &Registry) -> i32 {
     registry
         .spec
         .replicas
-        .unwrap_or(if is_shared(registry) { 2 } else { 1 })
+        .unwrap_or_else(|| if is_shared(registry) { 2 } else { 1 })
 }
 
 fn image(registry: &Registry, defaults: &Defaults) -> ValidImage {
@@ -251,7 +251,7 @@ fn claimed(name: String, wanted: VolumeClaim, live: Option<&PersistentVolumeClai
         Some(live_size) if quantity::bytes(&live_size.0) > quantity::bytes(&wanted.size) => live_size.0.clone(),
         Some(_) | None => wanted.size,
     };
-    let storage_class = wanted.storage_class_name.and(live.storage_class_name.clone());
+    let storage_class = wanted.storage_class_name.and_then(|_| live.storage_class_name.clone());
     Volume::Claimed {
         name,
         size,

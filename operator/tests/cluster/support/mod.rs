@@ -1,7 +1,5 @@
 //! A namespace of its own for each test, an operator with the rights of the chart, and the controllers' part.
 
-#![expect(clippy::unwrap_used, reason = "a failed step of a test is a failed test")]
-
 pub(crate) mod controllers;
 
 use std::sync::Arc;
@@ -30,6 +28,7 @@ use tokio::sync::OnceCell;
 const OPERATOR_USER: &str = "berth-operator-under-test";
 const TESTER: &str = "berth-test";
 const LIMIT: Duration = Duration::from_secs(30);
+static PREPARED: OnceCell<()> = OnceCell::const_new();
 
 /// One test's part of the API server.
 pub(crate) struct Fixture {
@@ -47,7 +46,6 @@ impl Fixture {
     pub(crate) async fn new() -> Self {
         let kubeconfig = kubeconfig();
         let client = client(&kubeconfig, None).await;
-        static PREPARED: OnceCell<()> = OnceCell::const_new();
         PREPARED.get_or_init(|| prepare(client.clone())).await;
         let operator = client_of_operator(&kubeconfig).await;
         let namespace = create_namespace(&client).await;
@@ -211,7 +209,8 @@ fn kubeconfig() -> Kubeconfig {
 }
 
 async fn client(kubeconfig: &Kubeconfig, user: Option<&str>) -> Client {
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    // Another test of this program may have been first.
+    rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
     let options = KubeConfigOptions::default();
     let mut config = Config::from_custom_kubeconfig(kubeconfig.clone(), &options)
         .await
