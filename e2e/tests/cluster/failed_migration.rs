@@ -1,6 +1,6 @@
 //! A migration that fails: what serves goes on serving, and a person is told what to do.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use e2e::{
     cluster::{HOST, condition},
     servers::{Postgres, Release},
@@ -79,17 +79,21 @@ fn a_failed_migration_says_what_to_do_and_that_heals_it() {
         described.contains("permission denied"),
         "the Job's own words are there: {described}"
     );
-    assert!(
-        described.to_lowercase().contains("delete the job"),
-        "the remedy is there: {described}"
-    );
+    let remedy = remedy(&described).unwrap();
     postgres
         .sql("postgres", "ALTER DATABASE forbidden OWNER TO berth")
         .unwrap();
-    namespace
-        .run(&["delete", "jobs", "--selector", "app.kubernetes.io/component=migration"])
-        .unwrap();
+    namespace.kubectl.run(&remedy).unwrap();
     namespace.wait_until_ready("registry").unwrap();
     let (sample, image) = namespace.push(&namespace.service("registry").unwrap()).unwrap();
     namespace.pull(&sample, &image).unwrap();
+}
+
+/// The arguments of the command that the Registry tells a person to run: `kubectl delete job …`.
+fn remedy(described: &str) -> Result<Vec<&str>> {
+    let command = described.split('`').find_map(|words| words.strip_prefix("kubectl "));
+    Ok(command
+        .with_context(|| format!("no command is named: {described}"))?
+        .split(' ')
+        .collect())
 }
