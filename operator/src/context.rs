@@ -32,23 +32,23 @@ pub struct Context {
     pub failures: Failures,
 }
 
-/// How often each object has failed in a row, by its UID.
+/// How often each object has failed in a row, by kind, name and namespace.
 #[derive(Debug, Default)]
 pub struct Failures(Mutex<HashMap<String, u32>>);
 
 impl Failures {
     /// Notes another failure, and says how long to wait: twice as long each time.
-    pub fn wait(&self, uid: &str) -> Duration {
+    pub fn wait(&self, object: &str) -> Duration {
         let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = failures.entry(uid.to_owned()).or_default();
+        let count = failures.entry(object.to_owned()).or_default();
         let wait = FIRST_WAIT.saturating_mul(1 << (*count).min(16)).min(LONGEST_WAIT);
         *count = count.saturating_add(1);
         wait
     }
 
     /// Forgets the failures of an object that succeeded or is gone.
-    pub fn forget(&self, uid: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+    pub fn forget(&self, object: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(object);
     }
 }
 
@@ -60,11 +60,11 @@ mod tests {
     fn waits_double_up_to_five_minutes_and_start_again_after_a_success() {
         let failures = Failures::default();
 
-        let waits: Vec<u64> = (0..12).map(|_| failures.wait("uid").as_secs()).collect();
-        failures.forget("uid");
+        let waits: Vec<u64> = (0..12).map(|_| failures.wait("object").as_secs()).collect();
+        failures.forget("object");
 
         assert_eq!(waits[..4], [1, 2, 4, 8]);
         assert_eq!(waits[11], 300);
-        assert_eq!(failures.wait("uid").as_secs(), 1);
+        assert_eq!(failures.wait("object").as_secs(), 1);
     }
 }

@@ -42,6 +42,10 @@ pub enum Error {
         source: serde_json::Error,
     },
 
+    /// The pass took too long.
+    #[error("the API server did not answer within {} s", LIMIT.as_secs())]
+    TimedOut,
+
     /// The API server gave an object without a name, namespace or UID.
     #[error("the API server gave a Registry without {0}")]
     Incomplete(&'static str),
@@ -55,6 +59,9 @@ pub enum Retry {
     /// When the object changes, or after that long: trying sooner cannot help.
     OnChange(Duration),
 }
+
+/// How long a pass may take. It may be cut off anywhere: the next one goes on from what is in the cluster.
+pub const LIMIT: Duration = Duration::from_mins(1);
 
 /// How long a pass waits for a change before it looks again by itself.
 pub const IDLE: Duration = Duration::from_mins(5);
@@ -73,6 +80,7 @@ impl Error {
             },
             Self::NotGranted { .. } => "NotGranted",
             Self::Serialise { .. } => "Serialise",
+            Self::TimedOut => "TimedOut",
             Self::Incomplete(_) => "Incomplete",
         }
     }
@@ -80,7 +88,7 @@ impl Error {
     /// When it is worth trying again.
     pub fn retry(&self) -> Retry {
         match self {
-            Self::Api { .. } => Retry::BackOff,
+            Self::Api { .. } | Self::TimedOut => Retry::BackOff,
             Self::NotGranted { .. } | Self::Serialise { .. } | Self::Incomplete(_) => Retry::OnChange(IDLE),
         }
     }

@@ -57,7 +57,7 @@ pub enum Error {
     #[error("the management API did not answer")]
     Http(#[from] reqwest::Error),
     /// The answer is too long to be a report.
-    #[error("the management API answered with more than {ANSWER_BYTES} bytes")]
+    #[error("the management API answered with more than {ANSWER_BYTES} bytes, or did not say with how many")]
     TooLong,
     /// The answer is not a report.
     #[error("the management API answered with something else than a report")]

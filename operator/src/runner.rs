@@ -12,16 +12,16 @@ use futures::{FutureExt, StreamExt};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Service, ServiceAccount};
+use kube::ResourceExt;
 use kube::runtime::controller::{self, Action};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::{Controller, watcher};
-use kube::{Resource, ResourceExt};
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::Readiness;
 use crate::api::Registry;
 use crate::context::Context;
-use crate::error::{self, Error, Retry};
+use crate::error::{self, Error, LIMIT, Retry};
 use crate::labels::{INSTANCE, MANAGED};
 use crate::registry;
 
@@ -107,24 +107,25 @@ fn registry_of(claim: &PersistentVolumeClaim) -> Option<ObjectRef<Registry>> {
 
 async fn run_one(controller: Controller<Registry>, context: Arc<Context>) {
     controller
-        .run(reconcile, retry, context)
+        .run(reconcile, retry, Arc::clone(&context))
         .for_each(|pass| {
             if let Err(failed) = pass {
-                note(&failed);
+                note(&failed, &context);
             }
             ready(())
         })
         .await;
 }
 
-/// One pass, counted.
+/// One pass, counted, and cut off when it takes too long.
 async fn reconcile(registry: Arc<Registry>, context: Arc<Context>) -> Result<Action, Error> {
     let began = Instant::now();
-    let uid = registry.uid().unwrap_or_default();
-    let pass = registry::reconcile(registry, Arc::clone(&context)).await;
+    let object = ObjectRef::from_obj(registry.as_ref()).to_string();
+    let pass = tokio::time::timeout(LIMIT, registry::reconcile(registry, Arc::clone(&context))).await;
+    let pass = pass.unwrap_or(Err(Error::TimedOut));
     match &pass {
         Ok(_) => {
-            context.failures.forget(&uid);
+            context.failures.forget(&object);
             context.metrics.reconciled(KIND, began.elapsed());
         }
         Err(error) => context.metrics.failed(KIND, error.reason(), began.elapsed()),
@@ -140,15 +141,15 @@ fn retry(registry: Arc<Registry>, error: &Error, context: Arc<Context>) -> Actio
     Action::requeue(match error.retry() {
         Retry::BackOff => context
             .failures
-            .wait(registry.meta().uid.as_deref().unwrap_or_default()),
+            .wait(&ObjectRef::from_obj(registry.as_ref()).to_string()),
         Retry::OnChange(at_the_latest) => at_the_latest,
     })
 }
 
 /// An object that is gone by the time of its pass is no failure: Kubernetes removes what belonged to it.
-fn note(failed: &controller::Error<Error, watcher::Error>) {
+fn note(failed: &controller::Error<Error, watcher::Error>, context: &Context) {
     let (what, cause): (String, &dyn std::error::Error) = match failed {
-        controller::Error::ObjectNotFound(_) => return,
+        controller::Error::ObjectNotFound(object) => return context.failures.forget(&object.to_string()),
         controller::Error::ReconcilerFailed(error, object) => (format!("{object} could not be looked after"), error),
         controller::Error::QueueError(error) => ("watching failed and is tried again".to_owned(), error),
         controller::Error::RunnerError(error) => ("a controller failed".to_owned(), error),

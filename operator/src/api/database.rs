@@ -38,7 +38,7 @@ pub struct Postgres {
     pub ssl_mode: SslMode,
 
     /// Secret of type `kubernetes.io/basic-auth` with the keys `username` and `password`. The user must own the
-    /// database or be allowed to create tables in it.
+    /// database or be allowed to create tables in it. Pods are replaced within five minutes of a change.
     pub credentials_ref: SecretRef,
 
     /// The certificate authority to trust with `verify-ca` and `verify-full`. Absent: the public ones.

@@ -107,7 +107,7 @@ pub struct S3Storage {
     #[schemars(length(max = 512))]
     pub root_directory: String,
 
-    /// Secret with the keys `access-key-id` and `secret-access-key`.
+    /// Secret with the keys `access-key-id` and `secret-access-key`. Pods are replaced within five minutes of a change.
     pub credentials_ref: SecretRef,
 }
 

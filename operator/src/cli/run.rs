@@ -1,5 +1,6 @@
 //! `berth-operator run`.
 
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -101,6 +102,7 @@ impl Run {
         let filter = EnvFilter::try_new(&self.log_level).context("read --log-level")?;
         let lines = tracing_subscriber::fmt()
             .with_env_filter(filter)
+            .with_ansi(std::io::stderr().is_terminal())
             .with_writer(std::io::stderr);
         match self.log_format {
             LogFormat::Text => lines.init(),

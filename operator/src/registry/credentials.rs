@@ -129,11 +129,12 @@ pub fn scrubbed(text: &str, credentials: &[Credential], secrets: &Secrets) -> St
         .iter()
         .filter(|credential| matches!(credential.delivery, Delivery::SecretVariable(_)))
         .filter_map(|credential| std::str::from_utf8(secrets.get(&credential.secret)?.get(&credential.key)?).ok());
-    let mut text = without_url_credentials(text);
-    for value in secret_values.map(str::trim).filter(|value| !value.is_empty()) {
-        text = text.replace(value, "***");
-    }
-    text
+    let mut secret_values: Vec<&str> = secret_values.map(str::trim).filter(|value| !value.is_empty()).collect();
+    // A value that is part of another must not break that one up.
+    secret_values.sort_by_key(|value| std::cmp::Reverse(value.len()));
+    secret_values
+        .into_iter()
+        .fold(without_url_credentials(text), |text, value| text.replace(value, "***"))
 }
 
 /// `scheme://user:password@host` as `scheme://***@host`.
@@ -202,6 +203,24 @@ mod tests {
 
         assert_eq!(of("one"), of("one"));
         assert_ne!(of("one"), of("two"));
+    }
+
+    #[test]
+    fn a_secret_that_is_part_of_another_leaves_nothing_of_it() {
+        let other = Credential {
+            secret: "bucket".to_owned(),
+            ..password()
+        };
+        let mut secrets = secrets("key");
+        secrets.insert(
+            "bucket".to_owned(),
+            [("password".to_owned(), b"key-and-more".to_vec())].into(),
+        );
+
+        assert_eq!(
+            scrubbed("key-and-more is wrong", &[password(), other], &secrets),
+            "*** is wrong"
+        );
     }
 
     #[test]

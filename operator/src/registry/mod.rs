@@ -64,8 +64,21 @@ pub async fn reconcile(registry: Arc<Registry>, context: Arc<Context>) -> Result
     };
     let status = status::status(&registry, &stage, seen, context.clock.now());
     publish(&registry, &context, &status).await?;
-    let is_settled = stage.is_complete() && report.is_some() && observed.service.is_some();
-    Ok(Action::requeue(if is_settled { IDLE } else { SOON }))
+    Ok(Action::requeue(next_look(
+        &stage,
+        report.is_some() && observed.service.is_some(),
+    )))
+}
+
+/// When to look again though nothing was heard.
+fn next_look(stage: &Stage, is_known: bool) -> Duration {
+    match stage {
+        Stage::Deployed { .. } if stage.is_complete() && is_known => IDLE,
+        // A change of the spec or the end of the Job is heard of.
+        Stage::MigrationFailed { .. } => IDLE,
+        Stage::Refused(refusal) if refusal.reason == Reason::InvalidSpec => IDLE,
+        Stage::Deployed { .. } | Stage::Refused(_) | Stage::Migrating { .. } => SOON,
+    }
 }
 
 /// Validates, builds and applies. What a person must put right is a stage, not an error.

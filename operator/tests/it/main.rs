@@ -7,7 +7,9 @@
     reason = "a failed step of a test is a failed test"
 )]
 
+mod admin;
 mod chart;
+mod command;
 mod crds;
 mod layering;
 mod rbac;

@@ -101,7 +101,7 @@ fn mounts(registry: &ValidRegistry) -> Vec<VolumeMount> {
         mount("data", DATA_DIR, false),
         mount("tmp", "/tmp", false),
     ];
-    if registry.database_ca.is_some() {
+    if registry.database_ca().is_some() {
         mounts.push(mount("database-ca", DATABASE_CA_DIR, true));
     }
     mounts
@@ -127,7 +127,7 @@ fn volumes(registry: &ValidRegistry, config_name: &str, data: Data) -> Vec<Volum
         },
         None => scratch("data"),
     };
-    let ca = registry.database_ca.as_ref().map(|ca| Volume {
+    let ca = registry.database_ca().map(|ca| Volume {
         name: "database-ca".to_owned(),
         secret: Some(SecretVolumeSource {
             secret_name: Some(ca.name.clone()),

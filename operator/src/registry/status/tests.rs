@@ -222,3 +222,16 @@ fn the_address_is_the_load_balancers_once_there_is_one() {
         "http://192.0.2.1:5000"
     );
 }
+
+#[test]
+fn pods_that_start_are_a_rollout_and_pods_that_are_lost_later_are_too_few() {
+    let mut registry = registry(&json!({}));
+    let starting = status(&registry, &deployed(1, 1, 0), Seen::default(), now());
+    registry.status = Some(status(&registry, &deployed(1, 1, 1), Seen::default(), now()));
+
+    let lost = status(&registry, &deployed(1, 1, 0), Seen::default(), now());
+
+    assert_eq!(said(&starting, ConditionType::Progressing), pair("True", "RollingOut"));
+    assert_eq!(said(&lost, ConditionType::Progressing), pair("True", "TooFewReplicas"));
+    assert_eq!(said(&lost, ConditionType::DatabaseMigrated), pair("True", "Migrated"));
+}

@@ -1,5 +1,7 @@
 //! What each condition says at each stage; pure.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+
 use super::super::migration::MIGRATED;
 use super::super::rollout::Rollout;
 use super::super::trouble::{Needs, Trouble};
@@ -175,15 +177,30 @@ fn deployed(registry: &Registry, rollout: Rollout, trouble: Option<&Trouble>, re
     if rollout.is_complete() {
         return complete(wanted, migrated);
     }
-    let (reason, message) = if rollout.is_replaced() {
-        (Reason::TooFewReplicas, format!("{ready} of {wanted} pods serve"))
+    if !rollout.is_replaced() {
+        let message = format!("{updated} of {wanted} pods are of the wanted version");
+        return moving(Reason::RollingOut, &message, migrated);
+    }
+    let reason = if has_been_complete(registry) {
+        Reason::TooFewReplicas
     } else {
-        (
-            Reason::RollingOut,
-            format!("{updated} of {wanted} pods are of the wanted version"),
-        )
+        Reason::RollingOut
     };
-    moving(reason, &message, migrated)
+    moving(reason, &format!("{ready} of {wanted} pods serve"), migrated)
+}
+
+/// Whether the pods of this very spec have all served before.
+fn has_been_complete(registry: &Registry) -> bool {
+    let conditions = registry
+        .status
+        .as_ref()
+        .map(|status| status.conditions.as_slice())
+        .unwrap_or_default();
+    let complete = |before: &Condition| {
+        before.observed_generation == registry.metadata.generation
+            && (before.status == Truth::True.as_str() || before.reason == Reason::TooFewReplicas.as_str())
+    };
+    conditions::find(conditions, ConditionType::Ready).is_some_and(complete)
 }
 
 fn complete(wanted: i32, migrated: Said) -> State {

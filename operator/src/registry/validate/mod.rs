@@ -48,8 +48,6 @@ pub struct ValidRegistry {
     pub volume: Option<Volume>,
     /// The PostgreSQL database, where it is not SQLite on the volume.
     pub postgres: Option<Postgres>,
-    /// The certificate authority of the database.
-    pub database_ca: Option<CertificateRef>,
     /// How clients reach the pods.
     pub service: ServiceSettings,
     /// Processor and memory of a pod.
@@ -60,6 +58,13 @@ pub struct ValidRegistry {
     pub drain_timeout: Duration,
     /// The keys of Secrets that pods read, the generated one among them.
     pub credentials: Vec<Credential>,
+}
+
+impl ValidRegistry {
+    /// The certificate authority of the database, where it is not a public one.
+    pub fn database_ca(&self) -> Option<&CertificateRef> {
+        self.postgres.as_ref()?.ca_ref.as_ref()
+    }
 }
 
 /// What runs.
@@ -140,7 +145,6 @@ pub fn validate(registry: &Registry, observed: &Observed, defaults: &Defaults) -
         replicas: replicas(registry),
         volume: volume(registry, &name, observed.claim.as_ref()),
         postgres: registry.postgres().cloned(),
-        database_ca: registry.postgres().and_then(|postgres| postgres.ca_ref.clone()),
         service: spec.service.clone().unwrap_or_default(),
         resources: spec.resources.clone().unwrap_or_default(),
         config: config::merged(registry),
