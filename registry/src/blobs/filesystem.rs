@@ -109,16 +109,19 @@ fn parent_of(key: &str) -> &str {
     key.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
 
-/// All folders exist, durably, before the first blob: an append needs to sync only the one it writes into.
+/// All folders exist, durably, before the first blob: an append needs to sync only the one it writes into. The data
+/// folder may be new too, so the folders that name it are synced with it.
 fn make_folders(root: &Path) -> io::Result<()> {
     for number in 0..=u8::MAX {
         std::fs::create_dir_all(root.join(keys::shard(number)))?;
     }
     sync_folder(&root.join("blobs"))?;
     sync_folder(root)?;
-    root.parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-        .map_or(Ok(()), sync_folder)
+    for above in root.canonicalize()?.ancestors().skip(1).take(2) {
+        // Folders above that we may not open were not made by us.
+        drop(sync_folder(above));
+    }
+    Ok(())
 }
 
 fn sync_folder(path: &Path) -> io::Result<()> {
