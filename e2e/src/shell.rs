@@ -11,12 +11,15 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
+use crate::progress::seconds;
+
 const POLL: Duration = Duration::from_millis(20);
 
 /// A file that gets the output of the programs of one step.
 #[derive(Debug, Clone)]
 pub struct Log {
     path: PathBuf,
+    began: Instant,
 }
 
 impl Log {
@@ -29,12 +32,20 @@ impl Log {
             fs::create_dir_all(folder)?;
         }
         File::create(&path).with_context(|| format!("make the log {}", path.display()))?;
-        Ok(Self { path })
+        Ok(Self {
+            path,
+            began: Instant::now(),
+        })
     }
 
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Adds a line with the time since the log began, and the command that runs from now on.
+    fn begin(&self, command: &Command) -> Result<()> {
+        self.note(&format!("[{}] $ {}", seconds(self.began.elapsed()), shown(command)))
     }
 
     /// Adds one line.
@@ -80,7 +91,7 @@ fn end_of(path: &Path) -> Result<Vec<u8>> {
 /// # Errors
 /// When it cannot be started, does not end within `limit` (it is killed then), or ends with another code than 0.
 pub fn run(command: &mut Command, log: &Log, limit: Duration) -> Result<()> {
-    log.note(&format!("$ {}", shown(command)))?;
+    log.begin(command)?;
     command.stdout(log.handle()?).stderr(log.handle()?);
     let status = bounded(command, limit)?;
     if !status.success() {
@@ -107,7 +118,7 @@ pub fn read(command: &mut Command, limit: Duration) -> Result<String> {
 /// # Errors
 /// As [`run`].
 pub fn read_with_log(command: &mut Command, log: &Log, limit: Duration) -> Result<String> {
-    log.note(&format!("$ {}", shown(command)))?;
+    log.begin(command)?;
     let mut stdout = tempfile::tempfile()?;
     command.stdout(stdout.try_clone()?).stderr(log.handle()?);
     let status = bounded(command, limit)?;

@@ -22,7 +22,7 @@ use crate::{
 
 const NAME: &str = "hello/world:latest";
 const NODE_PORT: u16 = 30500;
-const FORWARD_LIMIT: Duration = Duration::from_secs(30);
+const ROUTE_LIMIT: Duration = Duration::from_secs(30);
 
 /// How this program reaches the registry's Service, for as long as the value lives.
 struct Route {
@@ -91,6 +91,10 @@ fn route(target: &Target) -> Result<Route> {
         let address = service["spec"]["clusterIP"]
             .as_str()
             .context("the Service has no address")?;
+        // A pod is Ready a moment before kube-proxy knows it.
+        let connect = format!("exec 3<>/dev/tcp/{address}/5000");
+        let attempt = || shell::read(target.command("bash").args(["-c", &connect]), ROUTE_LIMIT);
+        wait::until_ok("the Service answers", ROUTE_LIMIT, attempt)?;
         return Ok(Route {
             host: format!("{address}:5000"),
             forward: None,
@@ -109,7 +113,7 @@ fn route(target: &Target) -> Result<Route> {
         forward: Some(forward),
     };
     let address = format!("http://{}/v2/", route.host);
-    wait::until_ok("the forwarded port answers", FORWARD_LIMIT, || {
+    wait::until_ok("the forwarded port answers", ROUTE_LIMIT, || {
         http::Request::new("GET", &address).send()
     })?;
     Ok(route)

@@ -41,5 +41,6 @@ fn images_outlive_the_pod_that_took_them() {
         Ok(pods.iter().any(|pod| pod["metadata"]["uid"] != first).then_some(()))
     })
     .unwrap();
+    namespace.service("registry").unwrap();
     namespace.pull(&sample, &image).unwrap();
 }

@@ -13,15 +13,17 @@ use e2e::{
     clients,
     cluster::{Cluster, Kubectl, Object, condition},
     diagnostics,
+    http::Request,
     image::Sample,
     progress,
     shell::Log,
-    verify,
+    verify, wait,
 };
 use serde_json::{Value, json};
 
 /// The pods start, a database is migrated, the API server is told: on a busy machine.
 const READY_LIMIT: Duration = Duration::from_mins(2);
+const PROXY_LIMIT: Duration = Duration::from_secs(30);
 
 /// A namespace of the strictest Pod Security level. It is deleted when the value is dropped; a test that fails shows first
 /// what was in it.
@@ -123,13 +125,20 @@ impl Namespace {
         })
     }
 
-    /// The address of the Registry's Service: `HOST:PORT`.
+    /// The address of the Registry's Service, `HOST:PORT`, once the node passes on what is sent to it.
+    ///
+    /// A pod is Ready a moment before kube-proxy knows it.
     pub(crate) fn service(&self, registry: &str) -> Result<String> {
         let service = self.get(&format!("service/{registry}"))?;
         let address = service["spec"]["clusterIP"]
             .as_str()
             .context("the Service has no address")?;
-        Ok(format!("{address}:5000"))
+        let service = format!("{address}:5000");
+        let ping = format!("http://{service}/v2/");
+        wait::until_ok("the Service answers", PROXY_LIMIT, || {
+            Request::new("GET", &ping).send()?.expect_status(200)
+        })?;
+        Ok(service)
     }
 
     /// The pods that serve.
