@@ -2,7 +2,7 @@
 //!
 //! - [`cache`]: the folder outside the tree that keeps what was installed or built.
 //! - [`tools`]: every program that is not Berth's own: found, or installed, or built.
-//! - [`servers`]: `PostgreSQL` and S3 servers, started and ended by a value.
+//! - [`servers`]: PostgreSQL and S3 servers, started and ended by a value.
 //! - [`cluster`]: a real single-node Kubernetes in namespaces of its own.
 //! - [`image`]: container images from plain files, without a container engine.
 //! - [`clients`]: skopeo and the kubelet, which push and pull.

@@ -97,7 +97,7 @@ fn on_this_machine(cache: &Cache, arguments: &UpArguments, logs: &Logs<'_>) -> R
 }
 
 fn on_existing(cache: &Cache, arguments: &UpArguments, context: &str, logs: &Logs<'_>) -> Result<()> {
-    let mut steps = Steps::new(6);
+    let mut steps = Steps::new(5);
     let log = logs("tools")?;
     let (target, helm) = steps.step("Tools: kubectl, helm, skopeo", &log, || {
         tools::skopeo(cache, &log)?;

@@ -1,4 +1,4 @@
-//! A `PostgreSQL` server with an empty database, for as long as the value lives.
+//! A PostgreSQL server with an empty database, for as long as the value lives.
 
 use std::{
     fs::{self, File},
@@ -25,7 +25,7 @@ const START_LIMIT: Duration = Duration::from_mins(1);
 const STOP_LIMIT: Duration = Duration::from_secs(10);
 const DEBIAN: &str = "/usr/lib/postgresql/15/bin";
 
-/// Which `PostgreSQL`.
+/// Which PostgreSQL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Release {
     /// The oldest that Berth supports.

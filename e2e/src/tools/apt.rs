@@ -29,7 +29,7 @@ const fn package(name: &'static str, proof: &'static str) -> Package {
 
 /// The client that pushes and pulls.
 pub const SKOPEO: Package = package("skopeo", "/usr/bin/skopeo");
-/// The oldest `PostgreSQL` that Berth supports; it also brings the user `postgres`.
+/// The oldest PostgreSQL that Berth supports; it also brings the user `postgres`.
 pub const POSTGRESQL: Package = package("postgresql-15", "/usr/lib/postgresql/15/bin/postgres");
 /// pip, which fetches what the Python index has.
 pub const PIP: Package = package("python3-pip", "/usr/bin/pip3");

@@ -17,7 +17,7 @@ const UNPACK_LIMIT: Duration = Duration::from_mins(2);
 const QUESTION_LIMIT: Duration = Duration::from_secs(30);
 
 const SEAWEEDFS: &str = "4.48";
-/// The newest `PostgreSQL`.
+/// The newest PostgreSQL.
 pub const POSTGRESQL: &str = "18.6.0";
 
 /// `weed`, the S3 server's program.
@@ -31,7 +31,7 @@ pub fn seaweedfs(cache: &Cache, log: &Log) -> Result<PathBuf> {
     Ok(weed)
 }
 
-/// The packed programs of the newest `PostgreSQL` (a tar.gz with one folder).
+/// The packed programs of the newest PostgreSQL (a tar.gz with one folder).
 ///
 /// # Errors
 /// When they cannot be fetched.

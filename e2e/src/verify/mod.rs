@@ -27,7 +27,7 @@ const SHOWN_OF_A_FAILURE: usize = 200;
 
 /// Runs every test of Berth, one line a stage.
 ///
-/// What a stage needs (`PostgreSQL`, an S3 server, a cluster) is installed or built first and kept in `$BERTH_CACHE` (default
+/// What a stage needs (PostgreSQL, an S3 server, a cluster) is installed or built first and kept in `$BERTH_CACHE` (default
 /// ~/.cache/berth). A stage that cannot run because something cannot be had fails and says why. The output of each stage is
 /// kept in the cache's folder log; that of a failed one is shown.
 #[derive(Debug, Parser)]

@@ -68,7 +68,7 @@ pub(super) fn crash_postgres_s3(run: &Run, log: &Log) -> Result<()> {
     on(run, CRASH, (Rows::Postgres(Release::Newest), Bytes::S3), log)
 }
 
-/// Runs one target's tests on a pair of stores; without settings they use `SQLite` and files.
+/// Runs one target's tests on a pair of stores; without settings they use SQLite and files.
 fn on(run: &Run, target: (&str, &str), (rows, bytes): (Rows, Bytes), log: &Log) -> Result<()> {
     let mut settings = Vec::new();
     // The servers live until the tests have ended.

@@ -59,8 +59,8 @@ pub(super) fn unit(run: &Run, log: &Log) -> Result<()> {
         // A binary has no tests of its own when all its code is in the library.
         shell::run(&mut tests.command(), log, QUICK)?;
     }
-    let mut total = cargo(&["test", "--workspace", "--doc"]);
-    shell::run(&mut total, log, COLD)
+    let mut examples = cargo(&["test", "--workspace", "--doc"]);
+    shell::run(&mut examples, log, COLD)
 }
 
 /// Runs the integration tests `name` of `package`, with `settings` as environment variables.

@@ -77,6 +77,8 @@ impl TestBinary {
         command
             .current_dir(&self.package)
             .env("CARGO_MANIFEST_DIR", &self.package);
+        // The line of a failure says where it is; a stack of the runtime's frames only hides it.
+        command.env("RUST_BACKTRACE", "0");
         for (variable, _) in std::env::vars_os() {
             if variable.to_string_lossy().starts_with("BERTH_") && variable != "BERTH_CACHE" {
                 command.env_remove(variable);

@@ -17,7 +17,7 @@ fn spec_on(postgres: &Postgres, database: &str) -> Value {
     }}})
 }
 
-/// A server with a database that `berth` owns and one that it does not: since `PostgreSQL` 15 it may make no tables there.
+/// A server with a database that `berth` owns and one that it does not: since PostgreSQL 15 it may make no tables there.
 fn two_databases(namespace: &Namespace) -> Result<Postgres> {
     let postgres = Postgres::start(&namespace.cache, Release::Oldest, HOST.into(), &namespace.log)?;
     postgres.sql("postgres", "CREATE ROLE berth LOGIN PASSWORD 'berth'")?;

@@ -1,4 +1,4 @@
-//! A Registry with `PostgreSQL` and S3: its replicas share everything.
+//! A Registry with PostgreSQL and S3: its replicas share everything.
 
 use anyhow::Result;
 use e2e::{
