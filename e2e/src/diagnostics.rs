@@ -37,7 +37,7 @@ pub fn of_namespace(kubectl: &Kubectl, namespace: &str) -> String {
         "--prefix",
         "--ignore-errors",
         "--tail",
-        "30",
+        "12",
         "--selector",
     ];
     show(

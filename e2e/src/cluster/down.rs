@@ -97,7 +97,7 @@ pub(super) fn clear(cache: &Cache, name: &str) -> Result<bool> {
     if let Some(identity) = Identity::read(&state)? {
         end(&identity)?;
     }
-    cgroups::remove(&control_group(name))?;
+    cgroups::remove(&control_group(&state))?;
     if !state.exists() {
         return Ok(false);
     }
@@ -171,7 +171,7 @@ pub fn leftovers(cache: &Cache, name: &str) -> Result<Vec<String>> {
         );
     }
     found.extend(
-        cgroups::present(&control_group(name))?
+        cgroups::present(&control_group(&state))?
             .iter()
             .map(|path| format!("control group {}", path.display())),
     );

@@ -14,6 +14,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
+use sha2::{Digest, Sha256};
 
 mod certificates;
 mod cgroups;
@@ -251,23 +252,27 @@ fn state_folder(cache: &Cache, name: &str) -> PathBuf {
     cache.path("clusters").join(name)
 }
 
-/// The control group of a cluster's pods.
-fn control_group(name: &str) -> String {
-    format!("berth-{name}")
+/// The name of the control group of a cluster's pods. Its state folder names a cluster of this machine: another cache may
+/// have one of the same name.
+fn control_group(state: &Path) -> String {
+    let name = state.file_name().unwrap_or_default().to_string_lossy();
+    let sum = Sha256::digest(state.as_os_str().as_encoded_bytes());
+    format!("berth-{name}-{}", hex::encode(&sum[..4]))
 }
 
 fn prepare(cache: &Cache, name: &str, state: &Path, log: &Log) -> Result<()> {
     for folder in ["log", "images", "volumes"] {
         fs::create_dir_all(state.join(folder))?;
     }
-    let group = format!("/{}", control_group(name));
+    let group = control_group(state);
     for (path, text) in CONFIGURATION {
         let path = state.join(path);
         fs::create_dir_all(path.parent().unwrap_or(state))?;
         let text = text.replace("@STATE@", &state.display().to_string());
         fs::write(
             path,
-            text.replace("@HOST@", &HOST.to_string()).replace("@CGROUP@", &group),
+            text.replace("@HOST@", &HOST.to_string())
+                .replace("@CGROUP@", &format!("/{group}")),
         )?;
     }
     fs::write(state.join("resolv.conf"), format!("nameserver {HOST}\n"))?;
@@ -279,7 +284,7 @@ fn prepare(cache: &Cache, name: &str, state: &Path, log: &Log) -> Result<()> {
         let name = archive.path.file_name().context("an image has a file name")?;
         fs::copy(&archive.path, state.join("images").join(name))?;
     }
-    cgroups::make(&control_group(name))
+    cgroups::make(&group)
 }
 
 fn start(cache: &Cache, state: &Path, kubernetes: &Path) -> Result<Child> {
