@@ -6,6 +6,7 @@
 mod document;
 mod parts;
 mod problem;
+mod secrets;
 mod settings;
 mod values;
 
@@ -70,7 +71,7 @@ impl Loaded {
         match (self.values.text(setting.path), setting.is_secret()) {
             (None, _) => "-".to_owned(),
             (Some(_), true) => "(secret)".to_owned(),
-            (Some(text), false) => text,
+            (Some(text), false) => secrets::masked(&text),
         }
     }
 }
@@ -208,5 +209,94 @@ mod tests {
         ));
 
         assert!(!told.contains("hunter2"), "{told}");
+    }
+    #[test]
+    fn no_error_repeats_a_url_that_may_hold_a_password() {
+        for url in [
+            "postgre://u:hunter2@h/db",
+            "postgres:/u:hunter2@h",
+            "u:hunter2@h/db",
+            "postgre://h/db?password=hunter2",
+            "h/db?Password=hunter2",
+        ] {
+            let told = complaints(&file(&format!(
+                "database: {{url: '{url}'}}\nhttp: {{listen: '{url}'}}\n"
+            )));
+
+            assert!(told.contains("database.url: the value is not `postgres://"), "{told}");
+            assert!(told.contains("http.listen: the value is not an address"), "{told}");
+            assert!(!told.contains("hunter2"), "{told}");
+        }
+    }
+
+    #[test]
+    fn the_settings_in_force_are_shown_without_passwords() {
+        let loaded = load(&file(
+            "database: {url: 'postgres://u:hunter2@h/db?password=hunter2'}\n\
+             storage: {s3: {bucket: b, endpoint: 'http://k:hunter2@h:9000'}}\n",
+        ))
+        .unwrap();
+
+        let shown: Vec<String> = SETTINGS.iter().map(|setting| loaded.shown(setting)).collect();
+
+        assert!(
+            shown.contains(&"postgres://u:***@h/db?password=***".to_owned()),
+            "{shown:?}"
+        );
+        assert!(!shown.concat().contains("hunter2"), "{shown:?}");
+        assert!(matches!(loaded.config.database, Database::Postgres { ref url, .. } if url.contains("u:hunter2@h")));
+    }
+
+    #[test]
+    fn a_value_means_what_its_setting_says_and_not_what_yaml_guesses() {
+        let config = load(&file(
+            "http: {secret: 000042}\nstorage: {s3: {bucket: 0123, region: 1e3, root_directory: 1_000, \
+             access_key_id: 0x10, secret_access_key: 007}}\nlog: {level: off}\n",
+        ))
+        .unwrap()
+        .config;
+
+        assert_eq!(config.http.secret.as_deref(), Some("000042"));
+        assert_eq!(config.log.level, "off");
+        let Storage::S3(s3) = config.storage else {
+            panic!("a bucket was named")
+        };
+        assert_eq!((s3.bucket.as_str(), s3.region.as_str()), ("0123", "1e3"));
+        assert_eq!(s3.root_directory, "1_000");
+        assert_eq!(s3.access_key_id.as_deref(), Some("0x10"));
+        assert_eq!(s3.secret_access_key.as_deref(), Some("007"));
+    }
+
+    #[test]
+    fn a_switch_takes_true_and_false_only() {
+        let with = |word: &str| load(&file(&format!("storage: {{s3: {{bucket: b, path_style: {word}}}}}\n")));
+
+        assert!(matches!(with("true").unwrap().config.storage, Storage::S3(s3) if s3.path_style));
+        assert!(matches!(with("false").unwrap().config.storage, Storage::S3(s3) if !s3.path_style));
+        for word in ["yes", "off", "True", "1"] {
+            let told = with(word).unwrap_err().to_string();
+            assert!(
+                told.contains(&format!("path_style: `{word}` is not `true` or `false`")),
+                "{told}"
+            );
+        }
+    }
+
+    #[test]
+    fn lengths_and_numbers_beyond_their_bounds_are_refused_with_the_bounds() {
+        let told = complaints(&file(
+            "http: {drain_timeout: 25h}\nuploads: {expiry: 59m}\ndatabase: {partitions: 129}\n",
+        ));
+
+        assert!(told.contains("`25h` is not a length of time from 0s to 24h"), "{told}");
+        assert!(told.contains("`59m` is not a length of time from 1h to 30d"), "{told}");
+        assert!(told.contains("`129` is not a whole number from 1 to 128"), "{told}");
+        assert!(complaints(&file("uploads: {expiry: 31d}\n")).contains("from 1h to 30d"));
+        for fits in ["0s", "24h"] {
+            load(&file(&format!("http: {{drain_timeout: {fits}}}\n"))).unwrap();
+        }
+        for fits in ["1h", "30d"] {
+            load(&file(&format!("uploads: {{expiry: {fits}}}\n"))).unwrap();
+        }
     }
 }

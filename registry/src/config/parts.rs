@@ -33,6 +33,8 @@ pub struct Http {
     pub listen: SocketAddr,
     /// How long requests may go on after SIGTERM.
     pub drain_timeout: Duration,
+    /// Open connections; more wait until one ends.
+    pub max_connections: u32,
     /// Signs what the operator asks of the management API; without it that API is off.
     pub secret: Option<String>,
 }
@@ -157,6 +159,7 @@ pub(super) fn build(values: &Values) -> (Config, Vec<Problem>) {
         http: Http {
             listen: values.address("http.listen"),
             drain_timeout: values.duration("http.drain_timeout"),
+            max_connections: values.number("http.max_connections"),
             secret: values.text("http.secret"),
         },
         admin: Admin {

@@ -31,8 +31,8 @@ pub enum Kind {
     Path,
     /// `address:port`.
     Address,
-    /// A length of time such as `30s` or `24h`.
-    Duration,
+    /// A length of time such as `30s` or `24h`, within bounds that are written the same way.
+    Duration(&'static str, &'static str),
     /// A whole number within bounds.
     Number(u64, u64),
     /// `true` or `false`.
@@ -65,9 +65,15 @@ pub const SETTINGS: &[Setting] = &[
     setting("http.listen", Kind::Address, "127.0.0.1:5000", "where clients connect"),
     setting(
         "http.drain_timeout",
-        Kind::Duration,
+        Kind::Duration("0s", "24h"),
         "30s",
         "how long requests may go on after SIGTERM",
+    ),
+    setting(
+        "http.max_connections",
+        Kind::Number(1, 1_000_000),
+        "10000",
+        "open connections of clients; more wait until one ends",
     ),
     setting(
         "http.secret",
@@ -113,7 +119,8 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting(
         "database.partitions",
-        Kind::Number(1, 1024),
+        // More would not fit into the lock table of a PostgreSQL server with its default settings.
+        Kind::Number(1, 128),
         "64",
         "hash partitions of each large PostgreSQL table; read by the first migration only",
     ),
@@ -157,7 +164,7 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting(
         "uploads.expiry",
-        Kind::Duration,
+        Kind::Duration("1h", "30d"),
         "24h",
         "how long an upload session lives after its last use",
     ),

@@ -2,6 +2,7 @@
 
 use super::document::{self, Node, Shape};
 use super::problem::Problem;
+use super::secrets;
 use super::settings::{self, Kind, SETTINGS, Setting};
 use super::{Sources, environment_name};
 use std::collections::BTreeMap;
@@ -114,7 +115,7 @@ impl Values {
                 self.given.insert(setting.path, Given { text, place });
             }
             Err(wanted) => {
-                let shown = if setting.kind == Kind::Secret {
+                let shown = if setting.is_secret() || secrets::may_hold_one(&text) {
                     "the value".to_owned()
                 } else {
                     format!("`{text}`")
@@ -183,7 +184,7 @@ fn check(kind: Kind, text: &str) -> Result<(), String> {
     let right = match kind {
         Kind::Text | Kind::Secret | Kind::Path => !text.trim().is_empty(),
         Kind::Address => text.parse::<SocketAddr>().is_ok(),
-        Kind::Duration => humantime::parse_duration(text).is_ok(),
+        Kind::Duration(least, most) => is_duration(text, least, most),
         Kind::Number(least, most) => text.parse::<u64>().is_ok_and(|number| (least..=most).contains(&number)),
         Kind::Switch => matches!(text, "true" | "false"),
         Kind::Word(words) => words.contains(&text),
@@ -195,6 +196,11 @@ fn check(kind: Kind, text: &str) -> Result<(), String> {
     if right { Ok(()) } else { Err(wanted(kind)) }
 }
 
+fn is_duration(text: &str, least: &str, most: &str) -> bool {
+    let read = |text| humantime::parse_duration(text).ok();
+    read(text).is_some_and(|length| read(least) <= Some(length) && Some(length) <= read(most))
+}
+
 fn is_url(text: &str, schemes: &[&str]) -> bool {
     url::Url::parse(text).is_ok_and(|url| schemes.contains(&url.scheme()) && url.has_host())
 }
@@ -203,7 +209,7 @@ fn wanted(kind: Kind) -> String {
     match kind {
         Kind::Text | Kind::Secret | Kind::Path => "a text; leave the key out for the default".to_owned(),
         Kind::Address => "an address and a port such as `0.0.0.0:5000` or `[::]:5000`".to_owned(),
-        Kind::Duration => "a length of time such as `30s`, `5m` or `24h`".to_owned(),
+        Kind::Duration(least, most) => format!("a length of time from {least} to {most}; units are s, m, h and d"),
         Kind::Number(least, most) => format!("a whole number from {least} to {most}"),
         Kind::Switch => "`true` or `false`".to_owned(),
         Kind::Word(words) => format!("one of {}", words.join(", ")),
