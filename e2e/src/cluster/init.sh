@@ -19,15 +19,15 @@ kubectl() { "$KUBERNETES" kubectl --kubeconfig "$STATE/kubeconfig" "$@"; }
 mount --make-rshared /
 for folder in /var/lib/kubelet /var/lib/containerd /var/lib/cni /var/log/pods /var/log/containers \
     /run/containerd /etc/cni /etc/containerd; do
-    mkdir -p "$STATE/root$folder"
+    mkdir -p "$STATE/own$folder"
     [ -d "$folder" ] || { mkdir -p "$folder" && echo "$folder" >>"$MADE_FOLDERS"; }
-    mount --bind "$STATE/root$folder" "$folder"
+    mount --bind "$STATE/own$folder" "$folder"
 done
 
 # The kubelet sets these for the whole kernel; it is content to find them set.
 for setting in vm/overcommit_memory=1 vm/panic_on_oom=0 kernel/panic=10 kernel/panic_on_oops=1 \
     kernel/keys/root_maxkeys=1000000 kernel/keys/root_maxbytes=25000000; do
-    file=$STATE/root/proc/${setting%=*}
+    file=$STATE/own/proc/${setting%=*}
     mkdir -p "$(dirname "$file")"
     echo "${setting#*=}" >"$file"
     mount --bind "$file" "/proc/sys/${setting%=*}"

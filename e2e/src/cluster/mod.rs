@@ -50,11 +50,11 @@ const CONFIGURATION: [(&str, &str); 6] = [
     ("audit.yaml", include_str!("configuration/audit.yaml")),
     ("storage-class.yaml", include_str!("configuration/storage-class.yaml")),
     (
-        "root/etc/containerd/config.toml",
+        "own/etc/containerd/config.toml",
         include_str!("configuration/containerd.toml"),
     ),
     (
-        "root/etc/cni/net.d/10-bridge.conflist",
+        "own/etc/cni/net.d/10-bridge.conflist",
         include_str!("configuration/bridge.conflist"),
     ),
 ];
@@ -74,10 +74,7 @@ impl Cluster {
     /// # Errors
     /// When this is not root, something it needs cannot be had, or its node is not ready within 3 minutes.
     pub fn up(cache: &Cache, name: &str, log: &Log) -> Result<Self> {
-        ensure!(
-            shell::is_root(),
-            "a cluster needs root: its namespaces, mounts and control groups are the kernel's"
-        );
+        ensure_possible()?;
         let _lock = cache.lock(&format!("cluster-{name}"))?;
         if let Some(running) = Self::running(cache, name)? {
             return Ok(running);
@@ -208,7 +205,7 @@ impl Cluster {
     /// # Errors
     /// When the file cannot be written.
     pub fn trust_plain_http(&self, host: &str) -> Result<()> {
-        let folder = self.state.join("root/etc/containerd/certs.d").join(host);
+        let folder = self.state.join("own/etc/containerd/certs.d").join(host);
         fs::create_dir_all(&folder)?;
         let address = format!("http://{host}");
         let hosts =
@@ -246,6 +243,22 @@ impl Cluster {
         })?;
         Ok(fs::write(self.state.join("ready"), "")?)
     }
+}
+
+/// Checks what cannot be installed, so that nobody waits for builds in vain.
+///
+/// # Errors
+/// When this is not Linux, or not root.
+pub fn ensure_possible() -> Result<()> {
+    ensure!(
+        cfg!(target_os = "linux"),
+        "a cluster of this machine needs Linux; --context uses an existing one"
+    );
+    ensure!(
+        shell::is_root(),
+        "a cluster of this machine needs root, for namespaces, mounts and control groups; --context uses an existing one"
+    );
+    Ok(())
 }
 
 fn state_folder(cache: &Cache, name: &str) -> PathBuf {

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     background::Background,
     cache::Cache,
-    cluster::{Cluster, Object, Target, condition},
+    cluster::{self, Cluster, Object, Target, condition},
     diagnostics,
     image::{self, Images},
     install,
@@ -22,6 +22,25 @@ use crate::{
 
 const READY_LIMIT: Duration = Duration::from_mins(3);
 const EXAMPLE: &str = include_str!("../../examples/registry.yaml");
+
+/// The steps on a cluster of this machine.
+const HERE: [&str; 9] = [
+    "Debian packages",
+    "Kubernetes, one binary (6 min of 2 cores the first time)",
+    "Cluster",
+    "Berth's images, from static binaries",
+    "Helm",
+    OPERATOR,
+    REGISTRY,
+    PUSH,
+    PULL,
+];
+/// The steps on an existing cluster.
+const ELSEWHERE: [&str; 5] = ["Tools: kubectl, helm, skopeo", OPERATOR, REGISTRY, PUSH, PULL];
+const OPERATOR: &str = "Operator, from the chart";
+const REGISTRY: &str = "Registry, from e2e/examples/registry.yaml";
+const PUSH: &str = "An image of four layers, pushed with skopeo";
+const PULL: &str = "The same image, pulled back";
 
 /// What takes long the first time, begun at once.
 struct Builds {
@@ -41,19 +60,18 @@ pub(super) fn run(cache: &Cache, arguments: &UpArguments) -> Result<()> {
 /// The cluster, with nothing of Berth in it.
 pub(super) fn cluster_only(cache: &Cache) -> Result<()> {
     let log = Log::create(cache.path("log/demo-cluster.log"))?;
-    Steps::new(1)
-        .step("Cluster", &log, || {
-            Ok(done(Cluster::up(cache, CLUSTER, &log)?, "node ready"))
-        })
+    Steps::new(&["Cluster"])
+        .step(&log, || Ok(done(Cluster::up(cache, CLUSTER, &log)?, "node ready")))
         .map(drop)
 }
 
 type Logs<'a> = dyn Fn(&str) -> Result<Log> + 'a;
 
 fn on_this_machine(cache: &Cache, arguments: &UpArguments, logs: &Logs<'_>) -> Result<()> {
-    let mut steps = Steps::new(9);
+    cluster::ensure_possible()?;
+    let mut steps = Steps::new(&HERE);
     let log = logs("packages")?;
-    steps.step("Debian packages", &log, || {
+    steps.step(&log, || {
         apt::ensure(
             &[&apt::NODE[..], &[apt::SKOPEO, apt::BUSYBOX, apt::CERTIFICATES]].concat(),
             cache,
@@ -63,20 +81,16 @@ fn on_this_machine(cache: &Cache, arguments: &UpArguments, logs: &Logs<'_>) -> R
     })?;
     let builds = start_builds(cache, logs)?;
     let log = logs("cluster")?;
-    join(
-        &mut steps,
-        "Kubernetes, one binary (6 min of 2 cores the first time)",
-        builds.kubernetes,
-    )?;
-    let cluster = steps.step("Cluster", &log, || {
+    join(&mut steps, builds.kubernetes)?;
+    let cluster = steps.step(&log, || {
         let cluster = Cluster::up(cache, CLUSTER, &log)?;
         Ok(done(cluster, "node ready"))
     })?;
-    let images = join(&mut steps, "Berth's images from static binaries", builds.images)?;
-    let helm = join(&mut steps, "Helm", builds.helm)?;
+    let images = join(&mut steps, builds.images)?;
+    let helm = join(&mut steps, builds.helm)?;
     let target = Target::Own(cluster.clone());
     let log = logs("operator")?;
-    steps.step("Operator, from the chart", &log, || {
+    steps.step(&log, || {
         let fresh = cluster.import(&images.operator, &log)?;
         let data_plane_fresh = cluster.import(&images.registry, &log)?;
         install::operator(&target, &helm, &arguments.references(), &log)?;
@@ -97,9 +111,9 @@ fn on_this_machine(cache: &Cache, arguments: &UpArguments, logs: &Logs<'_>) -> R
 }
 
 fn on_existing(cache: &Cache, arguments: &UpArguments, context: &str, logs: &Logs<'_>) -> Result<()> {
-    let mut steps = Steps::new(5);
+    let mut steps = Steps::new(&ELSEWHERE);
     let log = logs("tools")?;
-    let (target, helm) = steps.step("Tools: kubectl, helm, skopeo", &log, || {
+    let (target, helm) = steps.step(&log, || {
         tools::skopeo(cache, &log)?;
         apt::ensure(&[apt::BUSYBOX], cache, &log)?;
         Ok(done(
@@ -108,7 +122,7 @@ fn on_existing(cache: &Cache, arguments: &UpArguments, context: &str, logs: &Log
         ))
     })?;
     let log = logs("operator")?;
-    steps.step("Operator, from the chart", &log, || {
+    steps.step(&log, || {
         install::operator(&target, &helm, &arguments.references(), &log)?;
         Ok(done((), format!("in the cluster {context}")))
     })?;
@@ -119,18 +133,18 @@ fn on_existing(cache: &Cache, arguments: &UpArguments, context: &str, logs: &Log
 
 fn apply_push_pull(cache: &Cache, steps: &mut Steps, target: &Target, logs: &Logs<'_>) -> Result<()> {
     let log = logs("registry")?;
-    steps.step("Registry, from e2e/examples/registry.yaml", &log, || {
+    steps.step(&log, || {
         target.kubectl().apply(EXAMPLE)?;
         Ok(done((), wait_until_ready(target, &log)?))
     })?;
     let log = logs("push")?;
-    let pushed = steps.step("An image of four layers, pushed with skopeo", &log, || {
+    let pushed = steps.step(&log, || {
         let pushed = push_pull::push(cache, target, &log)?;
         let note = pushed.archive.digest.clone();
         Ok(done(pushed, note))
     })?;
     let log = logs("pull")?;
-    steps.step("The same image, pulled back", &log, || {
+    steps.step(&log, || {
         let said = push_pull::pull(target, &pushed, &log)?;
         Ok(done((), said))
     })
@@ -149,9 +163,9 @@ fn start_builds(cache: &Cache, logs: &Logs<'_>) -> Result<Builds> {
     })
 }
 
-fn join<T: Send + 'static>(steps: &mut Steps, title: &str, build: Background<T>) -> Result<T> {
+fn join<T: Send + 'static>(steps: &mut Steps, build: Background<T>) -> Result<T> {
     let log = build.log().clone();
-    steps.step(title, &log, || {
+    steps.step(&log, || {
         let (value, took) = build.join()?;
         Ok(done(value, format!("{} since it was begun", seconds(took))))
     })

@@ -17,7 +17,7 @@ const SHOWN_OF_A_FAILURE: usize = 25;
 /// Counts and times the steps.
 #[derive(Debug)]
 pub(super) struct Steps {
-    total: usize,
+    titles: &'static [&'static str],
     begun: usize,
     started: Instant,
 }
@@ -37,22 +37,28 @@ pub(super) fn done<T>(value: T, note: impl Into<String>) -> Done<T> {
 }
 
 impl Steps {
-    pub(super) fn new(total: usize) -> Self {
+    pub(super) fn new(titles: &'static [&'static str]) -> Self {
         Self {
-            total,
+            titles,
             begun: 0,
             started: Instant::now(),
         }
     }
 
-    /// Does one step. When it fails the end of its log is shown.
-    pub(super) fn step<T>(&mut self, title: &str, log: &Log, work: impl FnOnce() -> Result<Done<T>>) -> Result<T> {
+    /// Does the next step. When it fails the end of its log is shown.
+    pub(super) fn step<T>(&mut self, log: &Log, work: impl FnOnce() -> Result<Done<T>>) -> Result<T> {
+        let title = self.titles.get(self.begun).unwrap_or(&"");
         self.begun += 1;
-        let label = format!("[{}/{}] {title}", self.begun, self.total);
+        let label = format!("[{}/{}] {title}", self.begun, self.titles.len());
+        let next = self
+            .titles
+            .get(self.begun)
+            .map(|next| format!(", then: {next}"))
+            .unwrap_or_default();
         if !io::stdout().is_terminal() {
-            line(&format!("{label} ..."));
+            line(&format!("{label} ...{next}"));
         }
-        let (outcome, took) = live(&label, log, work);
+        let (outcome, took) = live(&format!("{label}{next}"), log, work);
         match outcome {
             Ok(Done { value, note }) => {
                 let note = if note.is_empty() {
