@@ -78,7 +78,16 @@ async fn start(environment: &[(String, String)], ports: (u16, u16)) -> Server {
 
 /// One image in requests of every kind; whatever fails is tried no further.
 async fn push_image(client: &Client, url: &str, repository: &str, seed: u64, done: &Mutex<Acknowledged>) -> Option<()> {
-    let sizes = [100, 70_000, 300_000];
+    // Some layers are larger than one part of a multipart upload.
+    let sizes = [
+        100,
+        70_000,
+        if seed.is_multiple_of(3) {
+            9 * 1024 * 1024
+        } else {
+            300_000
+        },
+    ];
     let mut layers = Vec::new();
     for (number, size) in sizes.into_iter().enumerate() {
         let blob = content::bytes(seed * 10 + number as u64, size);

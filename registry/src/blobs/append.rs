@@ -48,13 +48,25 @@ pub struct Appended {
     pub object_key: String,
 }
 
-/// Told of what must be recorded before bytes are written to it.
-pub trait Announce: Sync {
-    /// A multipart upload was begun; an error stops the append.
-    fn multipart_begun(
-        &self,
-        id: &str,
-    ) -> impl Future<Output = Result<(), Box<dyn std::error::Error + Send + Sync>>> + Send;
+/// The right to write to an upload, as the one who gave it keeps it.
+pub trait WriteClaim: Sync {
+    /// Fails unless the right is held now. Asked while the store's own lock is held and before anything is changed: a
+    /// writer that was slow to get that lock may have lost its claim meanwhile, and the upload may be a blob by now.
+    fn confirm(&self) -> impl Future<Output = Result<(), ClaimError>> + Send;
+
+    /// Records a multipart upload and the key that its object will have, before bytes are sent to it.
+    fn multipart_begun(&self, id: &str, object_key: &str) -> impl Future<Output = Result<(), ClaimError>> + Send;
+}
+
+/// The right to write is not there.
+#[derive(Debug, thiserror::Error)]
+pub enum ClaimError {
+    /// Another request has it, or the upload has ended.
+    #[error("the right to write to the upload was lost")]
+    Lost,
+    /// Nobody could say.
+    #[error("the right to write to the upload could not be confirmed")]
+    Unconfirmed(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 /// The hash to go on with: the saved one, or a new one of the algorithm that the end will be checked with.

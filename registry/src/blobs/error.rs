@@ -115,8 +115,8 @@ pub enum AppendError<E> {
     #[error("another writer still holds the upload")]
     Busy,
     /// The right to write was lost, or could not be confirmed.
-    #[error("the upload could not be announced")]
-    Announce(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error(transparent)]
+    Claim(#[from] super::append::ClaimError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] Error),

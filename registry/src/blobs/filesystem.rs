@@ -1,10 +1,14 @@
 //! Blobs as local files.
 //!
 //! An upload's bytes go straight to the file that the finished blob will be: nobody looks at it before its row exists,
-//! so nothing is copied or renamed at the end. The writer holds the file's lock, which the kernel takes back when its
-//! process dies: a writer that was thought dead and wakes up still holds it, and nobody else writes meanwhile.
+//! so nothing is copied or renamed at the end.
+//!
+//! Why nobody damages what another wrote: the writer holds the file's lock, which the kernel takes back when its
+//! process dies. A writer that was thought dead and wakes up still holds it, and nobody else writes meanwhile. One that
+//! was slow to get the lock asks, with the lock held, whether it may still write, before it changes a byte: when it may
+//! not, somebody else has written, and perhaps finished, in between.
 
-use super::append::{Appended, End, Position, comparable, digester};
+use super::append::{Appended, End, Position, WriteClaim, comparable, digester};
 use super::error::{AppendError, Error, Mismatch, path_of};
 use super::keys;
 use bytes::Bytes;
@@ -14,7 +18,6 @@ use oci::Digester;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
@@ -68,31 +71,39 @@ impl Filesystem {
 
     /// Writes, syncs and removes a file, so that a folder we cannot use is found out at the start.
     fn try_writing(&self) -> Result<(), Error> {
-        let path = self.root.join(format!(".probe-{}", std::process::id()));
+        let path = self.root.join(format!(".probe-{}", uuid::Uuid::new_v4().simple()));
         let written = File::create(&path).and_then(|mut file| file.write_all(b"berth").and_then(|()| file.sync_all()));
         let removed = written.and_then(|()| std::fs::remove_file(&path));
         removed.map_err(Error::file("write to", &self.root.display().to_string()))
     }
 
-    pub(super) async fn append<S, E>(&self, at: Position, body: S, end: End) -> Result<Appended, AppendError<E>>
+    pub(super) async fn append<S, E, C>(
+        &self,
+        at: Position,
+        body: S,
+        end: End,
+        claim: &C,
+    ) -> Result<Appended, AppendError<E>>
     where
         S: Stream<Item = Result<Bytes, E>> + Send + Unpin,
         E: Send,
+        C: WriteClaim,
     {
-        let path = self.root.join(path_of("", &at.object_key)?.as_ref());
         let key = at.object_key.clone();
-        let writer = open_when_free(path, at, end).await?;
-        let writer = write_all(writer, body, &key).await?;
-        let expected = comparable(&writer.digester, end);
-        let (stored_bytes, hasher) = (writer.size, writer.digester.save());
-        if let Some(expected) = expected {
+        let file = lock_when_free(self.root.join(path_of("", &key)?.as_ref()), &key).await?;
+        // Only now: whoever had the lock before may have made this file a blob.
+        claim.confirm().await?;
+        let opened = spawn_blocking(move || open_writer(file, &at, end)).await?;
+        let writer = write_all(opened.map_err(Error::file("open", &key))?, body, &key).await?;
+        if let Some(expected) = comparable(&writer.digester, end) {
             let actual = writer.digester.clone().finish();
             if actual != expected {
                 return Err(AppendError::DigestMismatch(Box::new(Mismatch { expected, actual })));
             }
         }
+        let (stored_bytes, hasher) = (writer.size, writer.digester.save());
         let parent = self.root.join(parent_of(&key));
-        let synced = spawn_blocking(move || sync(&writer.file, &parent)).await?;
+        let synced = spawn_blocking(move || sync(&writer, &parent)).await?;
         synced.map_err(Error::file("sync", &key))?;
         Ok(Appended {
             stored_bytes,
@@ -128,20 +139,25 @@ fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
-fn sync(file: &File, folder: &Path) -> io::Result<()> {
-    file.sync_data()?;
+/// Makes the file durable, and makes sure that it is what was written.
+fn sync(writer: &Writer, folder: &Path) -> io::Result<()> {
+    let length = writer.file.metadata()?.len();
+    if length != writer.size {
+        let wrong = format!("{} bytes were written, the file has {length}", writer.size);
+        return Err(io::Error::new(io::ErrorKind::InvalidData, wrong));
+    }
+    writer.file.sync_data()?;
     sync_folder(folder)
 }
 
 /// Waits for the lock of the file: the thread of a request that was dropped may still be writing its last batch.
-async fn open_when_free<E>(path: PathBuf, at: Position, end: End) -> Result<Writer, AppendError<E>> {
+async fn lock_when_free<E>(path: PathBuf, key: &str) -> Result<File, AppendError<E>> {
     let deadline = Instant::now() + LOCK_WAIT;
-    let at = Arc::new(at);
     loop {
-        let (path, position) = (path.clone(), Arc::clone(&at));
-        let opened = spawn_blocking(move || open_writer(&path, &position, end)).await?;
-        if let Some(writer) = opened.map_err(Error::file("open", &at.object_key))? {
-            return Ok(writer);
+        let path = path.clone();
+        let locked = spawn_blocking(move || lock(&path)).await?;
+        if let Some(file) = locked.map_err(Error::file("open", key))? {
+            return Ok(file);
         }
         if Instant::now() >= deadline {
             return Err(AppendError::Busy);
@@ -150,19 +166,23 @@ async fn open_when_free<E>(path: PathBuf, at: Position, end: End) -> Result<Writ
     }
 }
 
-/// Opens the file at the upload's position. `None`: another writer holds it.
-fn open_writer(path: &Path, at: &Position, end: End) -> io::Result<Option<Writer>> {
-    let mut file = OpenOptions::new()
+/// Opens and locks the file, and changes nothing. `None`: another writer has the lock.
+fn lock(path: &Path) -> io::Result<Option<File>> {
+    let file = OpenOptions::new()
         .create(true)
         .truncate(false)
         .read(true)
         .write(true)
         .open(path)?;
     match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Ok(None),
-        Err(TryLockError::Error(source)) => return Err(source),
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(source)) => Err(source),
     }
+}
+
+/// Brings a locked file to the upload's position.
+fn open_writer(mut file: File, at: &Position, end: End) -> io::Result<Writer> {
     let length = file.metadata()?.len();
     if length < at.stored_bytes {
         let lost = format!("{} bytes were acknowledged, the file has {length}", at.stored_bytes);
@@ -177,11 +197,11 @@ fn open_writer(path: &Path, at: &Position, end: End) -> io::Result<Option<Writer
         None => hash_again(&mut file)?,
     };
     file.seek(SeekFrom::Start(at.stored_bytes))?;
-    Ok(Some(Writer {
+    Ok(Writer {
         file,
         digester,
         size: at.stored_bytes,
-    }))
+    })
 }
 
 fn hash_again(file: &mut File) -> io::Result<Digester> {
@@ -246,4 +266,66 @@ fn write_batch(mut writer: Writer, pieces: &[Bytes]) -> io::Result<Writer> {
         writer.size += piece.len() as u64;
     }
     Ok(writer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::append::ClaimError;
+    use super::*;
+    use futures::stream;
+
+    /// A claim that is lost, or not.
+    struct Claim(bool);
+
+    impl WriteClaim for Claim {
+        async fn confirm(&self) -> Result<(), ClaimError> {
+            if self.0 { Ok(()) } else { Err(ClaimError::Lost) }
+        }
+
+        async fn multipart_begun(&self, _: &str, _: &str) -> Result<(), ClaimError> {
+            Ok(())
+        }
+    }
+
+    async fn append(store: &Filesystem, content: &'static [u8], end: End, claim: Claim) -> Result<(), AppendError<()>> {
+        let at = Position {
+            object_key: "blobs/ab/upload".to_owned(),
+            claim: 1,
+            ..Position::default()
+        };
+        let body = stream::iter([Ok(Bytes::from_static(content))]);
+        store.append(at, body, end, &claim).await.map(drop)
+    }
+
+    #[tokio::test]
+    async fn a_late_writer_that_lost_its_claim_leaves_the_finished_blob_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Filesystem::open(folder.path()).await.unwrap();
+        let digest = oci::Digest::of(oci::Algorithm::Sha256, b"finished");
+        append(&store, b"finished", End::Last(digest), Claim(true))
+            .await
+            .unwrap();
+
+        let late = append(&store, b"late", End::Open, Claim(false)).await;
+
+        assert!(matches!(late, Err(AppendError::Claim(ClaimError::Lost))));
+        assert_eq!(
+            std::fs::read(folder.path().join("blobs/ab/upload")).unwrap(),
+            b"finished"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_file_that_another_writer_has_locked_is_not_touched() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Filesystem::open(folder.path()).await.unwrap();
+        let path = folder.path().join("blobs/ab/upload");
+        let other = lock(&path).unwrap().unwrap();
+
+        assert!(lock(&path).unwrap().is_none());
+
+        drop(other);
+        append(&store, b"now", End::Open, Claim(true)).await.unwrap();
+        assert_eq!(std::fs::read(path).unwrap(), b"now");
+    }
 }

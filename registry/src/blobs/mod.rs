@@ -13,21 +13,25 @@ pub mod keys;
 mod multipart;
 mod read;
 
-pub use append::{Announce, Appended, End, Position};
+pub use append::{Appended, ClaimError, End, Position, WriteClaim};
 pub use error::{AppendError, Error, Mismatch};
 pub use read::BlobBody;
 
 use filesystem::Filesystem;
 use multipart::Multipart;
 use object_store::aws::AmazonS3Builder;
-use object_store::{ClientOptions, ObjectStore, ObjectStoreExt};
+use object_store::{ClientOptions, ObjectStore, ObjectStoreExt, RetryConfig};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Longest silence in the middle of an answer; there is no limit on the whole of it.
-const READ_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest silence before and in the middle of an answer. It runs while a part is being sent, so it is what a part may
+/// take; there is no limit on the whole of an answer.
+const READ_TIMEOUT: Duration = Duration::from_mins(5);
+/// A request that fails is repeated for so long, then the client is told to come back.
+const RETRY_TIMEOUT: Duration = Duration::from_secs(20);
+const RETRIES: usize = 5;
 
 /// Where the bytes are.
 #[derive(Debug, Clone)]
@@ -117,21 +121,15 @@ impl BlobStore {
     /// # Errors
     /// `Body` when the client's stream failed, `DigestMismatch` when the end was announced with another digest,
     /// `Busy` when another writer still holds the local file, `Store` when the store failed.
-    pub async fn append<S, E, A>(
-        &self,
-        at: Position,
-        body: S,
-        end: End,
-        announce: &A,
-    ) -> Result<Appended, AppendError<E>>
+    pub async fn append<S, E, C>(&self, at: Position, body: S, end: End, claim: &C) -> Result<Appended, AppendError<E>>
     where
         S: futures::Stream<Item = Result<bytes::Bytes, E>> + Send + Unpin,
         E: Send,
-        A: Announce,
+        C: WriteClaim,
     {
         match &self.0 {
-            Kind::Filesystem(filesystem) => filesystem.append(at, body, end).await,
-            Kind::Multipart(multipart) => multipart.append(at, body, end, announce).await,
+            Kind::Filesystem(filesystem) => filesystem.append(at, body, end, claim).await,
+            Kind::Multipart(multipart) => multipart.append(at, body, end, claim).await,
         }
     }
 
@@ -199,7 +197,13 @@ fn s3(options: &S3Options) -> Result<object_store::aws::AmazonS3, Error> {
                 .as_deref()
                 .is_some_and(|url| url.starts_with("http://")),
         );
+    let retry = RetryConfig {
+        max_retries: RETRIES,
+        retry_timeout: RETRY_TIMEOUT,
+        ..RetryConfig::default()
+    };
     let mut builder = AmazonS3Builder::new()
+        .with_retry(retry)
         .with_bucket_name(&options.bucket)
         .with_region(&options.region)
         .with_virtual_hosted_style_request(!options.path_style)

@@ -4,7 +4,7 @@
 //! parts but the last of one size (some stores demand it). Bytes after the last full part are kept, between requests,
 //! in an object of their own, the tail, whose key no other request writes to.
 
-use super::append::{Announce, Appended, End, Position, comparable, digester};
+use super::append::{Appended, End, Position, WriteClaim, comparable, digester};
 use super::error::{AppendError, Error, Mismatch, path_of};
 use super::keys;
 use bytes::Bytes;
@@ -14,7 +14,7 @@ use object_store::aws::AmazonS3;
 use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path as Key;
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
-use oci::Digester;
+use oci::{Digest, Digester};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use tokio::task::{JoinSet, spawn_blocking};
@@ -35,6 +35,8 @@ pub(super) struct Multipart {
 struct Upload {
     position: Position,
     key: Key,
+    /// This request began the multipart upload.
+    begun: bool,
     /// The bytes of a tail that was not read back: closing a small upload does not need them.
     unread_tail: u64,
     /// Bytes that are not in a part yet.
@@ -72,23 +74,43 @@ impl Multipart {
             .map_err(|source| Error::of("list", prefix.as_ref(), source))
     }
 
-    pub(super) async fn append<S, E, A>(
+    pub(super) async fn append<S, E, C>(
         &self,
         at: Position,
         mut body: S,
         end: End,
-        announce: &A,
+        claim: &C,
     ) -> Result<Appended, AppendError<E>>
     where
         S: Stream<Item = Result<Bytes, E>> + Send + Unpin,
-        A: Announce,
+        C: WriteClaim,
+    {
+        let before = at.clone();
+        match (self.transfer(at, &mut body, end, claim).await, end) {
+            (Err(AppendError::Store(Error::NotFound { .. })), End::Last(digest)) => {
+                Ok(self.completed_before(before, digest).await?)
+            }
+            (done, _) => done,
+        }
+    }
+
+    async fn transfer<S, E, C>(
+        &self,
+        at: Position,
+        body: &mut S,
+        end: End,
+        claim: &C,
+    ) -> Result<Appended, AppendError<E>>
+    where
+        S: Stream<Item = Result<Bytes, E>> + Send + Unpin,
+        C: WriteClaim,
     {
         let mut upload = self.resume(at, end)?;
         while let Some(piece) = body.next().await.transpose().map_err(AppendError::Body)? {
             self.read_tail(&mut upload).await?;
             upload.receive(piece).await?;
             if upload.pending_bytes >= PART {
-                let id = self.begin(&mut upload, announce).await?;
+                let id = self.begin(&mut upload, claim).await?;
                 self.send_part(&mut upload, id, PART).await?;
             }
         }
@@ -106,6 +128,30 @@ impl Multipart {
         }
     }
 
+    /// The multipart upload is gone: an earlier request completed it and did not get to say so. Then the object is
+    /// there, and is what the client says it is.
+    async fn completed_before(&self, at: Position, digest: Digest) -> Result<Appended, Error> {
+        let key = at.object_key;
+        let found = self.objects.head(&self.path(&key)?).await;
+        let size = found.map_err(|source| Error::of("find", &key, source))?.size;
+        let mut digester = Digester::new(digest.algorithm());
+        let mut content = super::read::open(self.objects(), &self.path(&key)?, 0..size).await?;
+        while let Some(piece) = content.try_next().await? {
+            digester.update(&piece);
+        }
+        if digester.clone().finish() != digest {
+            return Err(Error::NotFound { key });
+        }
+        Ok(Appended {
+            stored_bytes: size,
+            hasher: digester.save(),
+            multipart_id: at.multipart_id,
+            parts: at.parts,
+            tail_key: None,
+            object_key: key,
+        })
+    }
+
     /// Takes up an upload where it stands.
     fn resume(&self, position: Position, end: End) -> Result<Upload, Error> {
         let key = self.path(&position.object_key)?;
@@ -114,6 +160,7 @@ impl Multipart {
         })?;
         let in_parts = (position.parts.len() as u64) * (PART as u64);
         Ok(Upload {
+            begun: false,
             unread_tail: position.stored_bytes.saturating_sub(in_parts),
             position,
             key,
@@ -139,15 +186,29 @@ impl Multipart {
     }
 
     /// The multipart upload's name; begun now where it was not, and recorded before anything is sent to it.
-    async fn begin<E, A: Announce>(&self, upload: &mut Upload, announce: &A) -> Result<MultipartId, AppendError<E>> {
-        if let Some(id) = &upload.position.multipart_id {
-            return Ok(id.clone());
+    ///
+    /// One that an earlier request began and recorded no part of is not gone on with: that request may be alive, or may
+    /// have completed it. The new one gets a key that only this claim writes to.
+    async fn begin<E, C: WriteClaim>(&self, upload: &mut Upload, claim: &C) -> Result<MultipartId, AppendError<E>> {
+        let begun_here = upload.begun;
+        let id = upload.position.multipart_id.clone();
+        if let Some(id) = id.clone().filter(|_| begun_here || !upload.position.parts.is_empty()) {
+            return Ok(id);
         }
+        if id.is_some() {
+            upload.position.object_key = keys::of_claim(&upload.position.object_key, upload.position.claim);
+            upload.key = self.path(&upload.position.object_key)?;
+        }
+        let object_key = &upload.position.object_key;
         let begun = self.objects.create_multipart(&upload.key).await;
-        let id =
-            begun.map_err(|source| Error::of("begin a multipart upload of", &upload.position.object_key, source))?;
-        announce.multipart_begun(&id).await.map_err(AppendError::Announce)?;
+        let id = begun.map_err(|source| Error::of("begin a multipart upload of", object_key, source))?;
+        if let Err(lost) = claim.multipart_begun(&id, object_key).await {
+            // Nobody would ever know of it. When this fails too, the bucket's own rule for stale uploads is left.
+            drop(self.objects.abort_multipart(&upload.key, &id).await);
+            return Err(AppendError::Claim(lost));
+        }
         upload.position.multipart_id = Some(id.clone());
+        upload.begun = true;
         Ok(id)
     }
 
@@ -190,7 +251,7 @@ impl Multipart {
         let object_key = if upload.position.parts.is_empty() {
             self.complete_small(&mut upload).await?
         } else {
-            self.complete_multipart(&mut upload, received).await?;
+            self.complete_multipart(&mut upload).await?;
             upload.position.object_key.clone()
         };
         Ok(upload.appended(received, None, object_key))
@@ -210,7 +271,7 @@ impl Multipart {
         Ok(object_key)
     }
 
-    async fn complete_multipart(&self, upload: &mut Upload, size: u64) -> Result<(), Error> {
+    async fn complete_multipart(&self, upload: &mut Upload) -> Result<(), Error> {
         let id = upload.position.multipart_id.clone().unwrap_or_default();
         self.read_tail(upload).await?;
         if upload.pending_bytes > 0 {
@@ -223,20 +284,10 @@ impl Multipart {
             .iter()
             .map(|id| PartId { content_id: id.clone() })
             .collect();
-        let Err(refused) = self.objects.complete_multipart(&upload.key, &id, parts).await else {
-            return Ok(());
-        };
-        // An earlier request may have completed it and lost the answer: then the object is there, whole.
-        let whole = self
-            .objects
-            .head(&upload.key)
-            .await
-            .is_ok_and(|found| found.size == size);
-        if whole {
-            Ok(())
-        } else {
-            Err(Error::of("complete", &upload.position.object_key, refused))
-        }
+        let completed = self.objects.complete_multipart(&upload.key, &id, parts).await;
+        completed
+            .map(drop)
+            .map_err(|source| Error::of("complete", &upload.position.object_key, source))
     }
 }
 

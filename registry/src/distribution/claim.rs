@@ -6,7 +6,8 @@
 
 use super::Distribution;
 use super::error::Error;
-use crate::blobs::{Announce, Position};
+use crate::blobs::{ClaimError, Position, WriteClaim, keys};
+use crate::metadata::tombstones::{self, Tombstone};
 use crate::metadata::uploads::{self, Claim, Session};
 use oci::RepositoryName;
 use std::future::Future;
@@ -21,6 +22,14 @@ const POLL: Duration = Duration::from_millis(50);
 pub(super) struct Held {
     pub(super) session: Session,
     pub(super) claim: Claim,
+    guard: Guard,
+}
+
+/// Gives a claim back when it is dropped. It is made before the claim is taken: between the two a request may be
+/// dropped, or the answer of the database lost.
+#[derive(Debug)]
+struct Guard {
+    claim: Claim,
     distribution: Distribution,
     settled: bool,
 }
@@ -34,14 +43,11 @@ impl Distribution {
                 return Ok(held);
             }
             let mut reader = self.metadata.read().await?;
-            let open = uploads::find(&mut reader, id, repository, self.now())
-                .await?
-                .ok_or(Error::UploadUnknown)?;
+            let found = uploads::find(&mut reader, id, repository, self.now()).await?;
+            let stored = found.ok_or(Error::UploadUnknown)?.staged.stored_bytes;
             drop(reader);
             if Instant::now() >= deadline {
-                return Err(Error::OffsetMismatch {
-                    stored: open.staged.stored_bytes,
-                });
+                return Err(Error::OffsetMismatch { stored });
             }
             tokio::time::sleep(POLL).await;
         }
@@ -52,16 +58,17 @@ impl Distribution {
             id,
             token: Uuid::new_v4(),
         };
-        let mut tx = self.metadata.begin().await?;
-        let until = self.after(self.limits.claim);
-        let claimed = uploads::claim(&mut tx, claim, repository, self.now(), until).await?;
-        tx.commit().await?;
-        Ok(claimed.map(|session| Held {
-            session,
+        let mut guard = Guard {
             claim,
             distribution: self.clone(),
             settled: false,
-        }))
+        };
+        let until = self.after(self.limits.claim);
+        let mut tx = self.metadata.begin().await?;
+        let claimed = uploads::claim(&mut tx, claim, repository, self.now(), until).await?;
+        tx.commit().await?;
+        guard.settled = claimed.is_none();
+        Ok(claimed.map(|session| Held { session, claim, guard }))
     }
 }
 
@@ -80,64 +87,127 @@ impl Held {
         }
     }
 
-    /// Runs `work` and renews the claim beside it.
+    /// Runs `work` and renews the claim beside it; the work is given up when the claim is lost.
     pub(super) async fn renewing<T>(&self, work: impl Future<Output = T>) -> Result<T, Error> {
-        let every = self.distribution.limits.claim / 3;
-        let mut work = std::pin::pin!(work);
+        tokio::select! {
+            done = work => Ok(done),
+            lost = self.renew_until_lost() => Err(lost),
+        }
+    }
+
+    /// A renewal that fails is tried again as long as the claim lasts.
+    async fn renew_until_lost(&self) -> Error {
+        let length = self.guard.distribution.limits.claim;
+        let mut ends = Instant::now() + length;
         loop {
-            match tokio::time::timeout(every, work.as_mut()).await {
-                Ok(done) => return Ok(done),
-                Err(_elapsed) => self.renew().await?,
+            tokio::time::sleep(length / 3).await;
+            match self.renew().await {
+                Ok(true) => ends = Instant::now() + length,
+                Ok(false) => return Error::ClaimLost,
+                Err(error) if Instant::now() >= ends => return error,
+                Err(error) => {
+                    tracing::warn!(session = %self.claim.id, error = &error as &dyn std::error::Error, "claim not renewed");
+                }
             }
         }
     }
 
-    async fn renew(&self) -> Result<(), Error> {
-        let until = self.distribution.after(self.distribution.limits.claim);
-        let mut tx = self.distribution.metadata.begin().await?;
+    async fn renew(&self) -> Result<bool, Error> {
+        let distribution = &self.guard.distribution;
+        let until = distribution.after(distribution.limits.claim);
+        let mut tx = distribution.metadata.begin().await?;
         let kept = uploads::renew(&mut tx, self.claim, until).await?;
         tx.commit().await?;
-        if kept { Ok(()) } else { Err(Error::ClaimLost) }
+        Ok(kept)
     }
 
     /// The session was ended or its claim given back in a transaction that has committed.
     pub(super) fn settle(mut self) {
-        self.settled = true;
+        self.guard.settled = true;
     }
 
     /// Gives the claim back; the session stands where it stood.
-    pub(super) async fn release(mut self) -> Result<(), Error> {
-        self.settled = true;
-        release(&self.distribution, self.claim).await
+    pub(super) async fn release(mut self) {
+        match self.guard.release().await {
+            Ok(()) => self.guard.settled = true,
+            // The guard tries once more; at worst the claim runs out by itself.
+            Err(error) => self.guard.not_given_back(&error),
+        }
+    }
+
+    /// Records a multipart upload; where it gets a key of its own, what was written to other keys is garbage.
+    async fn record_multipart(&self, id: &str, object_key: &str) -> Result<bool, Error> {
+        let distribution = &self.guard.distribution;
+        let mut tx = distribution.metadata.begin().await?;
+        let kept = uploads::multipart_begun(&mut tx, self.claim, id, object_key).await?;
+        if object_key != self.session.object_key {
+            let own = self.session.staged.multipart_id.as_deref();
+            for key in keys::leftovers(&self.session.object_key, self.session.claims - 1, None) {
+                let multipart_id = own.filter(|_| key == self.session.object_key);
+                let dead = Tombstone {
+                    object_key: &key,
+                    digest: None,
+                    multipart_id,
+                    size: 0,
+                    reason: "superseded_upload",
+                };
+                let not_before = distribution.after(distribution.limits.tombstone_delay);
+                tombstones::add(&mut tx, dead, not_before, distribution.now()).await?;
+            }
+        }
+        tx.commit().await?;
+        Ok(kept)
     }
 }
 
-async fn release(distribution: &Distribution, claim: Claim) -> Result<(), Error> {
-    let mut tx = distribution.metadata.begin().await?;
-    uploads::release(&mut tx, claim).await?;
-    Ok(tx.commit().await?)
+impl WriteClaim for Held {
+    async fn confirm(&self) -> Result<(), ClaimError> {
+        let held = async {
+            let mut reader = self.guard.distribution.metadata.read().await?;
+            uploads::is_held(&mut reader, self.claim).await
+        };
+        verdict(held.await.map_err(Error::Database))
+    }
+
+    async fn multipart_begun(&self, id: &str, object_key: &str) -> Result<(), ClaimError> {
+        verdict(self.record_multipart(id, object_key).await)
+    }
 }
 
-impl Drop for Held {
+fn verdict(held: Result<bool, Error>) -> Result<(), ClaimError> {
+    match held {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(ClaimError::Lost),
+        Err(error) => Err(ClaimError::Unconfirmed(Box::new(error))),
+    }
+}
+
+impl Guard {
+    async fn release(&self) -> Result<(), Error> {
+        let mut tx = self.distribution.metadata.begin().await?;
+        uploads::release(&mut tx, self.claim).await?;
+        Ok(tx.commit().await?)
+    }
+
+    fn not_given_back(&self, error: &Error) {
+        tracing::warn!(session = %self.claim.id, error = error as &dyn std::error::Error, "claim not given back");
+    }
+}
+
+impl Drop for Guard {
     fn drop(&mut self) {
         if self.settled {
             return;
         }
-        let (distribution, claim) = (self.distribution.clone(), self.claim);
+        let again = Self {
+            claim: self.claim,
+            distribution: self.distribution.clone(),
+            settled: true,
+        };
         self.distribution.afterwards.spawn(async move {
-            // At worst the claim runs out by itself.
-            if let Err(error) = release(&distribution, claim).await {
-                tracing::warn!(session = %claim.id, error = &error as &dyn std::error::Error, "claim not given back");
+            if let Err(error) = again.release().await {
+                again.not_given_back(&error);
             }
         });
-    }
-}
-
-impl Announce for Held {
-    async fn multipart_begun(&self, id: &str) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        let mut tx = self.distribution.metadata.begin().await?;
-        let kept = uploads::multipart_begun(&mut tx, self.claim, id).await?;
-        tx.commit().await?;
-        if kept { Ok(()) } else { Err(Error::ClaimLost.into()) }
     }
 }

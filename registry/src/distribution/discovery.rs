@@ -3,7 +3,7 @@
 use super::Distribution;
 use super::error::Error;
 use crate::metadata::{referrers, repositories, tags};
-use oci::{Digest, Manifest, Page, RepositoryName};
+use oci::{Digest, Page, RepositoryName};
 use std::collections::BTreeMap;
 
 /// One page of names.
@@ -74,7 +74,10 @@ impl Distribution {
         artifact_types: &[String],
     ) -> Result<Vec<ReferrerEntry>, Error> {
         let mut reader = self.metadata.read().await?;
-        let found = referrers::of_subject(&mut reader, repository, subject).await?;
+        let Some(key) = repositories::find(&mut reader, repository).await? else {
+            return Ok(Vec::new());
+        };
+        let found = referrers::of_subject(&mut reader, key, subject).await?;
         let wanted = |artifact_type: Option<&str>| {
             artifact_types.is_empty()
                 || artifact_types
@@ -97,16 +100,12 @@ impl Distribution {
 }
 
 fn entry(found: referrers::Referrer) -> ReferrerEntry {
-    // It was parsed when it was pushed; a later version may have become stricter.
-    let annotations = Manifest::parse(Some(&found.media_type), &found.payload)
-        .map(|m| m.annotations)
-        .unwrap_or_default();
     ReferrerEntry {
-        size: found.payload.len() as u64,
+        size: found.size,
         media_type: found.media_type,
         digest: found.digest,
         artifact_type: found.artifact_type,
-        annotations,
+        annotations: found.annotations,
     }
 }
 

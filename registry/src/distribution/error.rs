@@ -10,6 +10,9 @@ pub enum BodyError {
     /// The connection broke, or the client sent something that is no body.
     #[error("the request body broke off")]
     Broken(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The client has not sent anything for so long that it is taken for gone.
+    #[error("the request body stopped for more than {0:?}")]
+    Stalled(std::time::Duration),
     /// Fewer or more bytes than announced.
     #[error("the request announced {announced} bytes and sent {sent}")]
     Length {
@@ -59,7 +62,31 @@ pub enum Error {
     /// The store failed.
     #[error("the object store failed")]
     Store(#[from] blobs::Error),
+    /// What this transaction had seen was gone when it came back to it; it can be tried again.
+    #[error("another request changed the same thing at the same time")]
+    Raced,
     /// The right to write to a session was lost to another request.
     #[error("the upload was taken over by another request")]
     ClaimLost,
+}
+
+impl Error {
+    /// True when the whole transaction may be tried again.
+    pub(super) fn is_conflict(&self) -> bool {
+        match self {
+            Self::Raced => true,
+            Self::Database(database) => database.is_conflict(),
+            Self::NameUnknown
+            | Self::BlobUnknown(_)
+            | Self::ManifestUnknown(_)
+            | Self::UploadUnknown
+            | Self::OffsetMismatch { .. }
+            | Self::Body(_)
+            | Self::DigestMismatch(_)
+            | Self::ManifestInvalid(_)
+            | Self::ReferencesUnknown(_)
+            | Self::Store(_)
+            | Self::ClaimLost => false,
+        }
+    }
 }

@@ -6,6 +6,7 @@ use crate::blobs::Mismatch;
 use crate::metadata::manifests::{self, NewManifest};
 use crate::metadata::repositories::{self, RepositoryKey};
 use crate::metadata::reviews::{self, Due, Reason, Subject};
+use crate::metadata::tags::Pointer;
 use crate::metadata::{Tx, blobs, tags};
 use oci::{Algorithm, Digest, Manifest, Reference, ReferenceKind, ReferenceTo, RepositoryName, SubjectDigest, Tag};
 use std::collections::HashSet;
@@ -59,18 +60,21 @@ impl Distribution {
         let now = self.now();
         let mut tx = self.metadata.begin().await?;
         let key = repositories::ensure(&mut tx, repository, now).await?;
-        let present = present(&mut tx, key, references).await?;
+        let (present, missing) = sorted(&mut tx, key, references).await?;
         let new = NewManifest {
             digest: &digest,
             media_type: &manifest.media_type,
             artifact_type: manifest.artifact_type.as_deref(),
             config_media_type: manifest.config_media_type.as_deref(),
             subject: manifest.subject.as_ref(),
+            annotations: &manifest.annotations,
             payload: put.payload,
             content_size: content_size(put.payload, references),
         };
         manifests::add(&mut tx, key, new, now).await?;
         manifests::add_references(&mut tx, key, &digest, &present).await?;
+        manifests::add_missing(&mut tx, key, &digest, &missing).await?;
+        manifests::resolve_missing_child(&mut tx, key, &digest).await?;
         match put.reference {
             Reference::Tag(tag) => self.point(&mut tx, key, tag, digest).await?,
             // An untagged manifest waits for a tag or an index that names it.
@@ -83,16 +87,23 @@ impl Distribution {
 
     /// Points a tag to a manifest; the one that it pointed to before may have become garbage.
     async fn point(&self, tx: &mut Tx, key: RepositoryKey, tag: &Tag, digest: Digest) -> Result<(), Error> {
-        let before = tags::target(tx, key, tag).await?;
-        if before == Some(digest) {
-            return Ok(());
+        let (now, to) = (
+            self.now(),
+            Pointer {
+                key,
+                tag,
+                manifest: &digest,
+            },
+        );
+        if !tags::create(tx, to, now).await? {
+            let before = tags::target(tx, key, tag).await?.ok_or(Error::Raced)?;
+            if before == digest {
+                return Ok(());
+            }
+            tags::point(tx, to, now).await?;
+            review(tx, key, before, due(self, Reason::TagSwitch)).await?;
         }
-        tags::set(tx, key, tag, &digest, self.now()).await?;
-        repositories::published(tx, key, self.now()).await?;
-        match before {
-            Some(displaced) => review(tx, key, displaced, due(self, Reason::TagSwitch)).await,
-            None => Ok(()),
-        }
+        Ok(repositories::published(tx, key, now).await?)
     }
 }
 
@@ -118,43 +129,33 @@ fn named_digest(put: ManifestPut<'_>) -> Result<Digest, Error> {
     }
 }
 
-/// The references that the repository has, provided that it has all that it must have.
-async fn present(tx: &mut Tx, key: RepositoryKey, references: &[ReferenceTo]) -> Result<Vec<ReferenceTo>, Error> {
+/// What the repository has of a manifest's references, and what it may lack; it must have all the others.
+async fn sorted(
+    tx: &mut Tx,
+    key: RepositoryKey,
+    references: &[ReferenceTo],
+) -> Result<(Vec<ReferenceTo>, Vec<ReferenceTo>), Error> {
     let digests = |child: bool| -> Vec<Digest> {
-        references
-            .iter()
-            .filter(|r| (r.kind == ReferenceKind::Child) == child)
-            .map(|r| r.digest)
-            .collect()
+        let of_kind = references.iter().filter(|r| (r.kind == ReferenceKind::Child) == child);
+        of_kind.map(|reference| reference.digest).collect()
     };
     let (children, content) = (digests(true), digests(false));
     let mut known: HashSet<(bool, Digest)> = HashSet::new();
     if !content.is_empty() {
-        known.extend(
-            blobs::linked_among(tx, key, &content)
-                .await?
-                .into_iter()
-                .map(|digest| (false, digest)),
-        );
+        let linked = blobs::linked_among(tx, key, &content).await?;
+        known.extend(linked.into_iter().map(|digest| (false, digest)));
     }
     if !children.is_empty() {
-        known.extend(
-            manifests::present_among(tx, key, &children)
-                .await?
-                .into_iter()
-                .map(|digest| (true, digest)),
-        );
+        let present = manifests::present_among(tx, key, &children).await?;
+        known.extend(present.into_iter().map(|digest| (true, digest)));
     }
-    let is_known = |r: &&ReferenceTo| known.contains(&(r.kind == ReferenceKind::Child, r.digest));
-    let missing: Vec<Digest> = references
-        .iter()
-        .filter(|r| r.must_exist && !is_known(r))
-        .map(|r| r.digest)
-        .collect();
-    if missing.is_empty() {
-        Ok(references.iter().filter(is_known).cloned().collect())
+    let is_known = |r: &ReferenceTo| known.contains(&(r.kind == ReferenceKind::Child, r.digest));
+    let (present, missing): (Vec<_>, Vec<_>) = references.iter().cloned().partition(is_known);
+    let unknown: Vec<Digest> = missing.iter().filter(|r| r.must_exist).map(|r| r.digest).collect();
+    if unknown.is_empty() {
+        Ok((present, missing))
     } else {
-        Err(Error::ReferencesUnknown(missing))
+        Err(Error::ReferencesUnknown(unknown))
     }
 }
 

@@ -71,7 +71,7 @@ pub struct Distribution {
 }
 
 /// How often a transaction is tried again after it met a concurrent one.
-const ATTEMPTS: u32 = 5;
+const ATTEMPTS: u64 = 6;
 
 impl Distribution {
     /// Assembles the workflows.
@@ -108,7 +108,8 @@ impl Distribution {
     }
 }
 
-/// Runs a transaction again, from its start, when it met a concurrent change.
+/// Runs a transaction again, from its start, when it met a concurrent change; a little later each time, by chance, so
+/// that two that met do not meet again.
 async fn retried<T, F, Fut>(mut attempt: F) -> Result<T, Error>
 where
     F: FnMut() -> Fut,
@@ -117,9 +118,11 @@ where
     let mut attempts = 1;
     loop {
         match attempt().await {
-            Err(Error::Database(conflict)) if conflict.is_conflict() && attempts < ATTEMPTS => attempts += 1,
+            Err(met) if met.is_conflict() && attempts < ATTEMPTS => attempts += 1,
             done => return done,
         }
+        let pause = rand::random_range(1..=10 * attempts);
+        tokio::time::sleep(Duration::from_millis(pause)).await;
     }
 }
 

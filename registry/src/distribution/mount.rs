@@ -3,7 +3,7 @@
 use super::error::Error;
 use super::{Distribution, due, retried};
 use crate::metadata::reviews::{self, Reason, Subject};
-use crate::metadata::{blobs, leases, repositories};
+use crate::metadata::{blobs, leases, manifests, repositories};
 use oci::{Digest, RepositoryName};
 
 /// Where the blob to mount may come from.
@@ -36,12 +36,13 @@ impl Distribution {
     async fn link(&self, into: &RepositoryName, digest: Digest) -> Result<bool, Error> {
         let now = self.now();
         let mut tx = self.metadata.begin().await?;
+        let key = repositories::ensure(&mut tx, into, now).await?;
         // A collector may have been faster; with this lock it is not any more.
         if blobs::keep(&mut tx, &digest).await?.is_none() {
             return Ok(false);
         }
-        let key = repositories::ensure(&mut tx, into, now).await?;
         blobs::link(&mut tx, key, &digest, now).await?;
+        manifests::resolve_missing_blob(&mut tx, key, &digest).await?;
         leases::promise(&mut tx, key, &digest, self.lease_end()).await?;
         reviews::add(
             &mut tx,

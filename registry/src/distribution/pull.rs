@@ -41,18 +41,13 @@ impl Distribution {
     /// `NameUnknown`, `ManifestUnknown`.
     pub async fn manifest(&self, repository: &RepositoryName, reference: &Reference) -> Result<StoredManifest, Error> {
         let mut reader = self.metadata.read().await?;
+        let key = repositories::find(&mut reader, repository)
+            .await?
+            .ok_or(Error::NameUnknown)?;
         let found = match reference {
-            Reference::Tag(tag) => manifests::by_tag(&mut reader, repository, tag).await?,
-            Reference::Digest(digest) => manifests::by_digest(&mut reader, repository, digest).await?,
+            Reference::Tag(tag) => manifests::by_tag(&mut reader, key, tag).await?,
+            Reference::Digest(digest) => manifests::by_digest(&mut reader, key, digest).await?,
         };
-        if let Some(manifest) = found {
-            return Ok(manifest);
-        }
-        let known = repositories::find(&mut reader, repository).await?;
-        Err(if known.is_some() {
-            Error::ManifestUnknown(reference.to_string())
-        } else {
-            Error::NameUnknown
-        })
+        found.ok_or_else(|| Error::ManifestUnknown(reference.to_string()))
     }
 }

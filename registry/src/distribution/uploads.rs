@@ -3,13 +3,13 @@
 use super::claim::Held;
 use super::error::{BodyError, Error};
 use super::{Distribution, due, retried};
-use crate::blobs::{AppendError, Appended, End, Mismatch, keys};
+use crate::blobs::{self, AppendError, Appended, End, Mismatch, keys};
 use crate::metadata::blobs::{self as blob_rows, Blob};
 use crate::metadata::repositories;
 use crate::metadata::reviews::{self, Reason, Subject};
 use crate::metadata::tombstones::{self, Tombstone};
-use crate::metadata::uploads::{self, NewSession, Staged};
-use crate::metadata::{Tx, leases};
+use crate::metadata::uploads::{self, Ended, NewSession, Staged};
+use crate::metadata::{Tx, leases, manifests};
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt, stream};
@@ -124,13 +124,17 @@ impl Distribution {
         committed
     }
 
-    /// Gives an upload up.
+    /// Gives an upload up, even while another request writes to it: that one fails then.
     ///
     /// # Errors
     /// `UploadUnknown`.
     pub async fn cancel_upload(&self, repository: &RepositoryName, id: Uuid) -> Result<(), Error> {
-        let held = self.claim(repository, id).await?;
-        self.abort(held, "upload_cancelled").await
+        let mut tx = self.metadata.begin().await?;
+        let ended = uploads::cancel(&mut tx, id, repository, self.now())
+            .await?
+            .ok_or(Error::UploadUnknown)?;
+        self.bury_all(&mut tx, &ended, None, "upload_cancelled").await?;
+        Ok(tx.commit().await?)
     }
 
     async fn finished_before(&self, repository: &RepositoryName, id: Uuid, digest: Digest) -> Result<(), Error> {
@@ -163,10 +167,18 @@ impl Distribution {
             }
             AppendError::Body(body) => Error::Body(body),
             AppendError::Busy => Error::OffsetMismatch { stored },
-            AppendError::Announce(_) => Error::ClaimLost,
+            AppendError::Claim(lost) => {
+                tracing::warn!(session = %held.claim.id, error = &lost as &dyn std::error::Error, "upload stopped");
+                Error::ClaimLost
+            }
+            // Nothing can go on from a half-done hash that cannot be read.
+            AppendError::Store(blobs::Error::HashState { .. }) => {
+                self.abort(held, "hash_lost").await?;
+                return Err(Error::UploadUnknown);
+            }
             AppendError::Store(store) => Error::Store(store),
         };
-        held.release().await?;
+        held.release().await;
         Err(error)
     }
 
@@ -232,19 +244,20 @@ impl Distribution {
         };
         let now = self.now();
         let mut tx = self.metadata.begin().await?;
-        if !uploads::finish(&mut tx, held.claim, &digest).await? {
-            return Err(Error::ClaimLost);
-        }
+        let ended = uploads::finish(&mut tx, held.claim, &digest)
+            .await?
+            .ok_or(Error::ClaimLost)?;
         let key = repositories::ensure(&mut tx, repository, now).await?;
         let kept = if blob_rows::add(&mut tx, &ours, now).await? {
             Some(ours.object_key.as_str())
         } else {
             // Somebody else's upload of the same bytes was first; it may be gone before we lock it: then we try again.
-            blob_rows::keep(&mut tx, &digest).await?.ok_or(Error::ClaimLost)?;
+            blob_rows::keep(&mut tx, &digest).await?.ok_or(Error::Raced)?;
             None
         };
-        self.bury_leftovers(&mut tx, held, kept).await?;
+        self.bury_all(&mut tx, &ended, kept, "duplicate").await?;
         blob_rows::link(&mut tx, key, &digest, now).await?;
+        manifests::resolve_missing_blob(&mut tx, key, &digest).await?;
         leases::promise(&mut tx, key, &digest, self.lease_end()).await?;
         reviews::add(
             &mut tx,
@@ -260,37 +273,30 @@ impl Distribution {
     /// Ends a session whose bytes are of no use.
     async fn abort(&self, held: Held, reason: &'static str) -> Result<(), Error> {
         let mut tx = self.metadata.begin().await?;
-        if !uploads::abort(&mut tx, held.claim).await? {
-            return Err(Error::ClaimLost);
-        }
-        for key in self.written_keys(&held, None) {
-            self.bury(&mut tx, &key, held.session.staged.multipart_id.as_deref(), reason)
-                .await?;
-        }
+        let ended = uploads::abort(&mut tx, held.claim).await?.ok_or(Error::ClaimLost)?;
+        self.bury_all(&mut tx, &ended, None, reason).await?;
         tx.commit().await?;
         held.settle();
         Ok(())
     }
 
-    /// The keys that this session may have written to, apart from the one that became the blob.
-    fn written_keys(&self, held: &Held, kept: Option<&str>) -> Vec<String> {
-        // Local files are appended to in place.
-        let beside = if self.blobs.writes_beside() {
-            held.session.claims
+    /// Buries every object that a session may have written to, apart from the one that became the blob.
+    async fn bury_all(
+        &self,
+        tx: &mut Tx,
+        ended: &Ended,
+        kept: Option<&str>,
+        reason: &'static str,
+    ) -> Result<(), Error> {
+        // Local files are appended to in place, and the first claim of any session writes to its own key only.
+        let beside = if self.blobs.writes_beside() && ended.claims > 1 {
+            ended.claims
         } else {
             0
         };
-        keys::leftovers(&held.session.object_key, beside, kept)
-    }
-
-    async fn bury_leftovers(&self, tx: &mut Tx, held: &Held, kept: Option<&str>) -> Result<(), Error> {
-        // Nothing but the blob was written where the first claim was also the last, or the file is one.
-        if kept == Some(held.session.object_key.as_str()) && (held.session.claims == 1 || !self.blobs.writes_beside()) {
-            return Ok(());
-        }
-        for key in self.written_keys(held, kept) {
-            self.bury(tx, &key, held.session.staged.multipart_id.as_deref(), "duplicate")
-                .await?;
+        for key in keys::leftovers(&ended.object_key, beside, kept) {
+            let multipart_id = ended.multipart_id.as_deref().filter(|_| key == ended.object_key);
+            self.bury(tx, &key, multipart_id, reason).await?;
         }
         Ok(())
     }
@@ -319,7 +325,7 @@ async fn at_the_right_place(held: Held, range: Option<ContentRange>) -> Result<H
     if range.is_none_or(|range| range.start == stored) {
         return Ok(held);
     }
-    held.release().await?;
+    held.release().await;
     Err(Error::OffsetMismatch { stored })
 }
 

@@ -117,13 +117,15 @@ fn workflow(error: &Error) -> (StatusCode, ErrorCode) {
         Error::Body(BodyError::Length { .. } | BodyError::Broken(_)) => {
             (StatusCode::BAD_REQUEST, ErrorCode::SizeInvalid)
         }
+        Error::Body(BodyError::Stalled(_)) => (StatusCode::REQUEST_TIMEOUT, ErrorCode::SizeInvalid),
+
         Error::DigestMismatch { .. } => (StatusCode::BAD_REQUEST, ErrorCode::DigestInvalid),
         Error::ManifestInvalid(_) => (StatusCode::BAD_REQUEST, ErrorCode::ManifestInvalid),
         Error::ReferencesUnknown(_) => (StatusCode::BAD_REQUEST, ErrorCode::ManifestBlobUnknown),
         Error::Database(database) if database.is_unavailable() || database.is_conflict() => {
             (StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable)
         }
-        Error::Store(_) | Error::ClaimLost => (StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable),
+        Error::Store(_) | Error::ClaimLost | Error::Raced => (StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable),
         Error::Database(_) => (StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::Unknown),
     }
 }

@@ -69,9 +69,8 @@ async fn serve(State(api): State<Arc<Api>>, request: Request) -> Answer {
         },
         Err(refused) => refused.answer(&request_id),
     };
-    if answer.status().is_client_error() || answer.status().is_server_error() {
-        body.drain().await;
-    }
+    // A success may leave a body unread too: a push that is repeated after its answer was lost.
+    body.drain().await;
     let answer = finished(answer, &head.method, &request_id);
     let took = started.elapsed();
     api.metrics.answered(name, answer.status().as_u16(), took);

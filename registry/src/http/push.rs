@@ -43,7 +43,12 @@ pub(super) async fn start(
         return Ok(created_blob(repository, &mounted));
     }
     let upload = distribution.start_upload(repository).await?;
-    let Some(digest) = digest else {
+    // A digest without its bytes is a client that will send them: it gets a session.
+    let whole = match digest {
+        Some(digest) if !body.is_empty().await? || is_empty_content(&digest) => Some(digest),
+        Some(_) | None => None,
+    };
+    let Some(digest) = whole else {
         return Ok(progress(StatusCode::ACCEPTED, repository, upload));
     };
     let finished = distribution
@@ -55,6 +60,10 @@ pub(super) async fn start(
     }
     finished?;
     Ok(created_blob(repository, &digest))
+}
+
+fn is_empty_content(digest: &Digest) -> bool {
+    *digest == Digest::of(digest.algorithm(), b"")
 }
 
 /// A mount that cannot be done is not an error: the client uploads instead.

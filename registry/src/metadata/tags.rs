@@ -8,6 +8,13 @@ use super::statement::{Statement, Value, statements};
 use oci::{Digest, Tag};
 
 statements! {
+    // Two transactions that make the same tag meet here; a lock on a row that is not there yet would hold nobody.
+    CREATE = Statement::both(
+        "tags.create",
+        "INSERT INTO tags (namespace_id, repository_id, name, manifest_digest, created_at, updated_at)
+         VALUES ($1, $2, $3, $4, $5, $5)
+         ON CONFLICT (namespace_id, repository_id, name) DO NOTHING",
+    );
     // The lock makes two moves of one tag wait for each other, so that each sees what it displaced.
     TARGET = Statement::each(
         "tags.target",
@@ -17,12 +24,11 @@ statements! {
          WHERE namespace_id = $1 AND repository_id = $2 AND name = $3
          FOR UPDATE",
     );
-    SET = Statement::both(
-        "tags.set",
-        "INSERT INTO tags (namespace_id, repository_id, name, manifest_digest, created_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5, $5)
-         ON CONFLICT (namespace_id, repository_id, name) DO UPDATE
-         SET manifest_digest = excluded.manifest_digest, updated_at = excluded.updated_at",
+    MOVE = Statement::both(
+        "tags.move",
+        "UPDATE tags
+         SET manifest_digest = $4, updated_at = $5
+         WHERE namespace_id = $1 AND repository_id = $2 AND name = $3",
     );
     PAGE = Statement::both(
         "tags.page",
@@ -34,7 +40,26 @@ statements! {
     );
 }
 
-/// What a tag points to, locked until the end of the transaction.
+/// A tag of a repository and the manifest that it is to point to.
+#[derive(Debug, Clone, Copy)]
+pub struct Pointer<'a> {
+    /// The repository.
+    pub key: RepositoryKey,
+    /// The tag.
+    pub tag: &'a Tag,
+    /// A manifest of the repository.
+    pub manifest: &'a Digest,
+}
+
+/// Makes a tag. `Ok(false)`: it exists, and now waits for nobody else.
+///
+/// # Errors
+/// `Conflict` when the manifest is gone.
+pub async fn create(tx: &mut Tx, to: Pointer<'_>, now: Micros) -> Result<bool, Error> {
+    write(tx, &CREATE, to, now).await
+}
+
+/// What an existing tag points to, locked until the end of the transaction.
 ///
 /// # Errors
 /// As any statement.
@@ -47,20 +72,24 @@ pub async fn target(tx: &mut Tx, key: RepositoryKey, tag: &Tag) -> Result<Option
     tx.one(&TARGET, &values, |row| row.digest(0)).await
 }
 
-/// Points a tag to a manifest of its repository.
+/// Points an existing tag to another manifest. `Ok(false)`: it does not exist.
 ///
 /// # Errors
 /// `Conflict` when the manifest is gone.
-pub async fn set(tx: &mut Tx, key: RepositoryKey, tag: &Tag, manifest: &Digest, now: Micros) -> Result<(), Error> {
-    let manifest = manifest.to_bytes();
+pub async fn point(tx: &mut Tx, to: Pointer<'_>, now: Micros) -> Result<bool, Error> {
+    write(tx, &MOVE, to, now).await
+}
+
+async fn write(tx: &mut Tx, statement: &'static Statement, to: Pointer<'_>, now: Micros) -> Result<bool, Error> {
+    let manifest = to.manifest.to_bytes();
     let values = [
-        Value::Int(key.namespace),
-        Value::Int(key.repository),
-        Value::Text(tag.as_str()),
+        Value::Int(to.key.namespace),
+        Value::Int(to.key.repository),
+        Value::Text(to.tag.as_str()),
         Value::Bytes(&manifest),
         Value::Int(now),
     ];
-    tx.execute(&SET, &values).await.map(drop)
+    Ok(tx.execute(statement, &values).await? == 1)
 }
 
 /// At most `limit` tag names after `last`, in byte order.

@@ -65,7 +65,6 @@ pub struct Claim {
     pub token: Uuid,
 }
 
-const OPEN: i64 = 0;
 const DONE: i64 = 1;
 const ABORTED: i64 = 2;
 
@@ -96,7 +95,11 @@ statements! {
     );
     RENEW = Statement::both(
         "upload_sessions.renew",
-        "UPDATE upload_sessions SET claimed_until = $3 WHERE id = $1 AND claim = $2",
+        "UPDATE upload_sessions SET claimed_until = $3 WHERE id = $1 AND claim = $2 AND state = 0",
+    );
+    HELD = Statement::both(
+        "upload_sessions.held",
+        "SELECT claims FROM upload_sessions WHERE id = $1 AND claim = $2 AND state = 0",
     );
     RELEASE = Statement::both(
         "upload_sessions.release",
@@ -108,7 +111,9 @@ statements! {
     );
     MULTIPART = Statement::both(
         "upload_sessions.multipart",
-        "UPDATE upload_sessions SET multipart_id = $3 WHERE id = $1 AND claim = $2 AND state = 0",
+        "UPDATE upload_sessions
+         SET multipart_id = $3, object_key = $4
+         WHERE id = $1 AND claim = $2 AND state = 0",
     );
     STORED = Statement::both(
         "upload_sessions.stored",
@@ -121,7 +126,15 @@ statements! {
         "upload_sessions.end",
         "UPDATE upload_sessions
          SET state = $3, digest = $4, claim = NULL, claimed_until = NULL
-         WHERE id = $1 AND claim = $2 AND state = 0",
+         WHERE id = $1 AND claim = $2 AND state = 0
+         RETURNING object_key, multipart_id, claims",
+    );
+    CANCEL = Statement::both(
+        "upload_sessions.cancel",
+        "UPDATE upload_sessions
+         SET state = 2, claim = NULL, claimed_until = NULL
+         WHERE id = $1 AND repository = $2 AND state = 0 AND expires_at > $3
+         RETURNING object_key, multipart_id, claims",
     );
 }
 
@@ -244,15 +257,26 @@ pub async fn release_all(tx: &mut Tx) -> Result<u64, Error> {
     tx.execute(&RELEASE_ALL, &[]).await
 }
 
-/// Names a multipart upload before a part of it is written. `Ok(false)`: the claim is lost.
+/// Whether the right to write is still held, right now.
 ///
 /// # Errors
 /// As any statement.
-pub async fn multipart_begun(tx: &mut Tx, claim: Claim, multipart_id: &str) -> Result<bool, Error> {
+pub async fn is_held(reader: &mut Reader, claim: Claim) -> Result<bool, Error> {
+    let values = [Value::Bytes(claim.id.as_bytes()), Value::Bytes(claim.token.as_bytes())];
+    Ok(reader.one(&HELD, &values, |row| row.int(0)).await?.is_some())
+}
+
+/// Names a multipart upload, and the key that it will have, before a part of it is written. `Ok(false)`: the claim is
+/// lost.
+///
+/// # Errors
+/// As any statement.
+pub async fn multipart_begun(tx: &mut Tx, claim: Claim, multipart_id: &str, object_key: &str) -> Result<bool, Error> {
     let values = [
         Value::Bytes(claim.id.as_bytes()),
         Value::Bytes(claim.token.as_bytes()),
         Value::Text(multipart_id),
+        Value::Text(object_key),
     ];
     Ok(tx.execute(&MULTIPART, &values).await? == 1)
 }
@@ -275,24 +299,42 @@ pub async fn stored(tx: &mut Tx, claim: Claim, staged: &Staged, expires_at: Micr
     Ok(tx.execute(&STORED, &values).await? == 1)
 }
 
-/// Ends a claimed session with the blob it became. `Ok(false)`: the claim was lost.
+/// What a session that has ended leaves behind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// The key that its object has, or was to have.
+    pub object_key: String,
+    /// The multipart upload to that key, where one was begun.
+    pub multipart_id: Option<String>,
+    /// How often it was claimed.
+    pub claims: u64,
+}
+
+fn ended(row: &Row<'_>) -> Result<Ended, sqlx::Error> {
+    Ok(Ended {
+        object_key: row.text(0)?,
+        multipart_id: row.optional_text(1)?,
+        claims: row.size(2)?,
+    })
+}
+
+/// Ends a claimed session with the blob it became. `None`: the claim was lost.
 ///
 /// # Errors
 /// As any statement.
-pub async fn finish(tx: &mut Tx, claim: Claim, digest: &Digest) -> Result<bool, Error> {
+pub async fn finish(tx: &mut Tx, claim: Claim, digest: &Digest) -> Result<Option<Ended>, Error> {
     end(tx, claim, DONE, Some(digest)).await
 }
 
-/// Ends a claimed session without a blob. `Ok(false)`: the claim was lost.
+/// Ends a claimed session without a blob. `None`: the claim was lost.
 ///
 /// # Errors
 /// As any statement.
-pub async fn abort(tx: &mut Tx, claim: Claim) -> Result<bool, Error> {
+pub async fn abort(tx: &mut Tx, claim: Claim) -> Result<Option<Ended>, Error> {
     end(tx, claim, ABORTED, None).await
 }
 
-async fn end(tx: &mut Tx, claim: Claim, state: i64, digest: Option<&Digest>) -> Result<bool, Error> {
-    debug_assert_ne!(state, OPEN, "an end is not an opening");
+async fn end(tx: &mut Tx, claim: Claim, state: i64, digest: Option<&Digest>) -> Result<Option<Ended>, Error> {
     let digest = digest.map(Digest::to_bytes);
     let values = [
         Value::Bytes(claim.id.as_bytes()),
@@ -300,5 +342,18 @@ async fn end(tx: &mut Tx, claim: Claim, state: i64, digest: Option<&Digest>) -> 
         Value::Int(state),
         Value::OptionalBytes(digest.as_deref()),
     ];
-    Ok(tx.execute(&END, &values).await? == 1)
+    tx.one(&END, &values, ended).await
+}
+
+/// Ends an open session without a blob, whoever holds its claim. `None`: it is not open.
+///
+/// # Errors
+/// As any statement.
+pub async fn cancel(tx: &mut Tx, id: Uuid, repository: &RepositoryName, now: Micros) -> Result<Option<Ended>, Error> {
+    let values = [
+        Value::Bytes(id.as_bytes()),
+        Value::Text(repository.as_str()),
+        Value::Int(now),
+    ];
+    tx.one(&CANCEL, &values, ended).await
 }

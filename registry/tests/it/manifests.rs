@@ -1,7 +1,7 @@
 //! Pushing and pulling manifests: end-3, end-7.
 
-use crate::support::content::{self, artifact, image, index, sha256};
-use crate::support::{TestRegistry, error_code, header};
+use crate::support::content::{artifact, image, index, sha256};
+use crate::support::{TestRegistry, error_code, header, stores};
 use futures::{StreamExt, stream};
 use oci::{Algorithm, Digest, media_type};
 use reqwest::StatusCode;
@@ -201,7 +201,7 @@ async fn many_clients_pushing_one_image_at_once_all_succeed() {
         .then(|n| async move { registry_ref.push_blob(REPOSITORY, &[n; 10]).await })
         .collect()
         .await;
-    let body = content::image(&config, &layers);
+    let body = image(&config, &layers);
     let pushes = (0..16).map(|client| {
         let (registry, body) = (&registry, &body);
         let tag = format!("v{}", client % 4);
@@ -219,4 +219,34 @@ async fn many_clients_pushing_one_image_at_once_all_succeed() {
         statuses.iter().all(|status| *status == StatusCode::CREATED),
         "{statuses:?}"
     );
+}
+
+#[tokio::test]
+async fn every_manifest_that_a_tag_moved_away_from_is_up_for_review() {
+    let registry = TestRegistry::start().await;
+    let config = registry.push_blob(REPOSITORY, b"{}").await;
+    let pushes = (0..48).map(|push| {
+        let (registry, tag) = (&registry, format!("new{}", push / 4));
+        let body = image(&config, &[]).replace(
+            "\"layers\"",
+            &format!("\"annotations\":{{\"n\":\"{push}\"}},\"layers\""),
+        );
+        async move {
+            registry
+                .put_manifest(REPOSITORY, &tag, media_type::OCI_MANIFEST, &body)
+                .await
+                .status()
+        }
+    });
+
+    let statuses: Vec<StatusCode> = stream::iter(pushes).buffer_unordered(16).collect().await;
+
+    assert!(
+        statuses.iter().all(|status| *status == StatusCode::CREATED),
+        "{statuses:?}"
+    );
+    let forgotten = "SELECT count(*) FROM manifests m
+        WHERE NOT EXISTS (SELECT 1 FROM tags t WHERE t.manifest_digest = m.digest)
+        AND NOT EXISTS (SELECT 1 FROM reviews r WHERE r.digest = m.digest AND r.kind = 1)";
+    assert_eq!(stores::count(&registry.config, forgotten).await, 0);
 }

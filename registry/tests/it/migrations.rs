@@ -1,10 +1,14 @@
 //! The schema: brought up once, by whoever comes first, and refused when it does not fit.
 
 use crate::support::stores;
-use berth_registry::metadata::migrations::{self, MigrationSet, Scope};
+use berth_registry::config::Database;
+use berth_registry::metadata::migrations::{self, MigrationError, MigrationSet, Scope, Settings};
 use berth_registry::metadata::{self, Engine, Metadata};
 use berth_registry::server;
 use futures::future::join_all;
+use sqlx::ConnectOptions;
+use sqlx::postgres::PgConnectOptions;
+use std::time::Duration;
 
 #[tokio::test]
 async fn several_runs_at_once_apply_each_migration_once() {
@@ -20,7 +24,8 @@ async fn several_runs_at_once_apply_each_migration_once() {
             .applied
     });
 
-    let applied: Vec<i64> = join_all(runs).await.concat();
+    let mut applied: Vec<i64> = join_all(runs).await.concat();
+    applied.sort_unstable();
 
     let known: Vec<i64> = MigrationSet::embedded(target.engine())
         .iter()
@@ -88,4 +93,60 @@ async fn both_engines_have_the_same_migrations_in_the_same_phases() {
     };
 
     assert_eq!(of(Engine::Sqlite), of(Engine::Postgres));
+}
+
+#[tokio::test]
+async fn a_run_that_finds_the_lock_held_says_so() {
+    let (config, _folder) = stores::fresh().await;
+    let Database::Postgres { url, .. } = &config.database else {
+        // SQLite's lock is waited for within the file's own timeout, too long for a test.
+        return;
+    };
+    let mut holder = url.parse::<PgConnectOptions>().unwrap().connect().await.unwrap();
+    sqlx::query("SELECT pg_advisory_lock(422608794728)")
+        .execute(&mut holder)
+        .await
+        .unwrap();
+    let metadata = Metadata::connect(&server::database_target(&config.database))
+        .await
+        .unwrap();
+    let settings = Settings {
+        lock_timeout: Duration::ZERO,
+        ..server::migration_settings(&config)
+    };
+
+    let set = MigrationSet::embedded(metadata.engine());
+    let refused = migrations::up(&metadata, &set, Scope::All, &settings)
+        .await
+        .unwrap_err();
+
+    assert!(matches!(refused, MigrationError::Locked), "{refused:?}");
+    let status = migrations::status(&metadata, &set).await.unwrap();
+    assert!(status.applied.is_empty());
+}
+
+#[tokio::test]
+async fn the_first_migration_makes_as_many_partitions_as_it_is_told() {
+    let (config, _folder) = stores::fresh().await;
+    let Database::Postgres { url, .. } = &config.database else {
+        return;
+    };
+    let metadata = Metadata::connect(&server::database_target(&config.database))
+        .await
+        .unwrap();
+    let settings = Settings {
+        partitions: 64,
+        ..server::migration_settings(&config)
+    };
+
+    let set = MigrationSet::embedded(metadata.engine());
+    migrations::up(&metadata, &set, Scope::All, &settings).await.unwrap();
+
+    let mut connection = url.parse::<PgConnectOptions>().unwrap().connect().await.unwrap();
+    let partitions: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM pg_inherits WHERE inhparent = 'manifests'::regclass")
+            .fetch_one(&mut connection)
+            .await
+            .unwrap();
+    assert_eq!(partitions, 64);
 }

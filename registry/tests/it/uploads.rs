@@ -1,6 +1,6 @@
 //! Pushing blobs: end-4 to end-6, end-11, end-13, end-14.
 
-use crate::support::content::{self, bytes, sha256};
+use crate::support::content::{bytes, sha256};
 use crate::support::{TestRegistry, error_code, header};
 use futures::{StreamExt, stream};
 use oci::{Algorithm, Digest};
@@ -287,7 +287,7 @@ async fn a_mount_links_the_blob_of_another_repository() {
 async fn a_mount_that_cannot_be_done_opens_a_session() {
     let registry = TestRegistry::start().await;
     registry.push_blob("source/app", b"here").await;
-    let absent = content::sha256(b"not here");
+    let absent = sha256(b"not here");
     for from in ["&from=source/app", "&from=nobody/app", "&from=NOT//A..NAME", ""] {
         let path = format!("/v2/{REPOSITORY}/blobs/uploads/?mount={absent}{from}");
 
@@ -345,4 +345,64 @@ async fn finished_after_a_restart(registry: TestRegistry) {
         StatusCode::CREATED
     );
     assert!(pulled(&registry, &digest).await == blob);
+}
+
+#[tokio::test]
+async fn a_session_can_be_cancelled_while_a_request_writes_to_it() {
+    let registry = TestRegistry::start().await;
+    let upload = registry.open_upload(REPOSITORY).await;
+    let (begun, half_way) = tokio::sync::oneshot::channel();
+    let (go_on, cancelled) = tokio::sync::oneshot::channel::<()>();
+    let body = stream::once(async { Ok::<_, std::io::Error>(vec![1_u8; 100_000]) }).chain(stream::once(async move {
+        begun.send(()).unwrap();
+        cancelled.await.unwrap();
+        Ok(vec![2_u8; 100_000])
+    }));
+    let writing = registry
+        .request(Method::PATCH, &upload)
+        .body(Body::wrap_stream(body.boxed()))
+        .send();
+    let cancelling = async {
+        half_way.await.unwrap();
+        let answer = registry.request(Method::DELETE, &upload).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::NO_CONTENT);
+        go_on.send(()).unwrap();
+    };
+
+    let (written, ()) = tokio::join!(writing, cancelling);
+
+    assert_ne!(written.unwrap().status(), StatusCode::ACCEPTED);
+    assert_eq!(registry.get(&upload).await.status(), StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_digest_without_its_bytes_opens_a_session() {
+    let registry = TestRegistry::start().await;
+    let path = format!("/v2/{REPOSITORY}/blobs/uploads/?digest={}", sha256(b"to come"));
+
+    let answer = registry.request(Method::POST, &path).send().await.unwrap();
+
+    assert_eq!(answer.status(), StatusCode::ACCEPTED);
+    let upload = header(&answer, "location");
+    assert_eq!(
+        put(&registry, &upload, &sha256(b"to come"), b"to come").await.status(),
+        StatusCode::CREATED
+    );
+}
+
+#[tokio::test]
+async fn a_large_push_repeated_after_success_is_answered_and_not_cut_off() {
+    let registry = TestRegistry::start().await;
+    let blob = bytes(13, 20 * 1024 * 1024);
+    let upload = registry.open_upload(REPOSITORY).await;
+    let digest = sha256(&blob);
+    assert_eq!(
+        put(&registry, &upload, &digest, &blob).await.status(),
+        StatusCode::CREATED
+    );
+
+    assert_eq!(
+        put(&registry, &upload, &digest, &blob).await.status(),
+        StatusCode::CREATED
+    );
 }

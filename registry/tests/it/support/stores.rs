@@ -6,7 +6,7 @@
 //! `cargo verify` starts the servers and sets the variables.
 #![expect(clippy::unwrap_used, reason = "a test's tool stops where it fails")]
 
-use berth_registry::config::{self, Config, Sources};
+use berth_registry::config::{self, Config, Database, Sources};
 use sqlx::{ConnectOptions, Connection, Executor};
 use std::path::Path;
 
@@ -71,4 +71,24 @@ async fn fresh_database(admin: &str) -> String {
     let mut url = url::Url::parse(admin).unwrap();
     url.set_path(&name);
     url.to_string()
+}
+
+/// How many rows a `SELECT count(*)` of a test counts.
+pub(crate) async fn count(config: &Config, sql: &'static str) -> i64 {
+    let counted = match &config.database {
+        Database::Sqlite { path } => {
+            let mut connection = sqlx::sqlite::SqliteConnectOptions::new()
+                .filename(path)
+                .connect()
+                .await
+                .unwrap();
+            sqlx::query_scalar(sql).fetch_one(&mut connection).await
+        }
+        Database::Postgres { url, .. } => {
+            let options: sqlx::postgres::PgConnectOptions = url.parse().unwrap();
+            let mut connection = options.connect().await.unwrap();
+            sqlx::query_scalar(sql).fetch_one(&mut connection).await
+        }
+    };
+    counted.unwrap()
 }

@@ -1,0 +1,188 @@
+//! What the store of blobs promises, whichever it is.
+
+use crate::support::TestRegistry;
+use crate::support::content::{bytes, sha256};
+use berth_registry::blobs::{AppendError, Appended, BlobStore, ClaimError, End, Position, WriteClaim};
+use berth_registry::config::Storage;
+use berth_registry::server;
+use bytes::Bytes;
+use futures::{TryStreamExt, stream};
+use oci::Digest;
+use reqwest::StatusCode;
+use uuid::Uuid;
+
+/// The right to write, which nobody else wants.
+struct Held;
+
+impl WriteClaim for Held {
+    async fn confirm(&self) -> Result<(), ClaimError> {
+        Ok(())
+    }
+
+    async fn multipart_begun(&self, _: &str, _: &str) -> Result<(), ClaimError> {
+        Ok(())
+    }
+}
+
+async fn store(registry: &TestRegistry) -> BlobStore {
+    BlobStore::open(&server::store_target(&registry.config.storage))
+        .await
+        .unwrap()
+}
+
+fn begin() -> Position {
+    let object_key = berth_registry::blobs::keys::of_upload(Uuid::new_v4());
+    Position {
+        object_key,
+        claim: 1,
+        ..Position::default()
+    }
+}
+
+/// Where the next request stands, when this one was recorded.
+fn after(appended: &Appended, before: &Position) -> Position {
+    Position {
+        object_key: before.object_key.clone(),
+        stored_bytes: appended.stored_bytes,
+        hasher: Some(appended.hasher.clone()),
+        multipart_id: appended.multipart_id.clone(),
+        parts: appended.parts.clone(),
+        tail_key: appended.tail_key.clone(),
+        claim: before.claim + 1,
+    }
+}
+
+async fn append(
+    store: &BlobStore,
+    at: &Position,
+    content: &[u8],
+    end: End,
+) -> Result<Appended, AppendError<std::convert::Infallible>> {
+    let pieces: Vec<_> = content
+        .chunks(64 * 1024)
+        .map(|piece| Ok(Bytes::copy_from_slice(piece)))
+        .collect();
+    store.append(at.clone(), stream::iter(pieces), end, &Held).await
+}
+
+async fn holds(store: &BlobStore, object_key: &str, content: &[u8]) {
+    let body = store.read(object_key, 0..content.len() as u64).await.unwrap();
+    let pieces: Vec<Bytes> = body.try_collect().await.unwrap();
+    assert!(pieces.concat() == content);
+}
+
+#[tokio::test]
+async fn an_upload_that_was_finished_but_not_recorded_can_be_finished_again() {
+    let registry = TestRegistry::start().await;
+    let store = store(&registry).await;
+    for size in [1000, 20 * 1024 * 1024] {
+        let content = bytes(size as u64, size);
+        let end = End::Last(sha256(&content));
+        let first = begin();
+        append(&store, &first, &content, end).await.unwrap();
+
+        // The row knows nothing of it, or at most the multipart upload: the client sends everything again.
+        for multipart_id in [None, Some("an upload that is gone".to_owned())] {
+            let again = Position {
+                claim: 2,
+                multipart_id,
+                ..first.clone()
+            };
+            let finished = append(&store, &again, &content, end).await.unwrap();
+            holds(&store, &finished.object_key, &content).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn closing_an_upload_whose_closing_was_not_recorded_succeeds() {
+    let registry = TestRegistry::start().await;
+    let store = store(&registry).await;
+    for size in [1000, 20 * 1024 * 1024] {
+        let content = bytes(size as u64, size);
+        let first = begin();
+        let appended = append(&store, &first, &content, End::Open).await.unwrap();
+        let second = after(&appended, &first);
+        let end = End::Last(sha256(&content));
+        append(&store, &second, b"", end).await.unwrap();
+
+        let third = Position {
+            claim: second.claim + 1,
+            ..second
+        };
+        let finished = append(&store, &third, b"", end).await.unwrap();
+
+        assert_eq!(finished.stored_bytes, size as u64);
+        holds(&store, &finished.object_key, &content).await;
+    }
+}
+
+#[tokio::test]
+async fn an_append_that_was_not_recorded_leaves_nothing_in_the_blob() {
+    let registry = TestRegistry::start().await;
+    let store = store(&registry).await;
+    let content = bytes(3, 9 * 1024 * 1024);
+    let first = begin();
+    append(&store, &first, &bytes(4, 12 * 1024 * 1024), End::Open)
+        .await
+        .unwrap();
+
+    let again = Position { claim: 2, ..first };
+    let finished = append(&store, &again, &content, End::Last(sha256(&content)))
+        .await
+        .unwrap();
+
+    holds(&store, &finished.object_key, &content).await;
+}
+
+#[tokio::test]
+async fn other_content_than_was_said_is_refused() {
+    let registry = TestRegistry::start().await;
+    let store = store(&registry).await;
+
+    let refused = append(&store, &begin(), b"content", End::Last(sha256(b"other"))).await;
+
+    assert!(matches!(refused, Err(AppendError::DigestMismatch(_))));
+}
+
+#[tokio::test]
+async fn deleting_twice_is_deleting_once() {
+    let registry = TestRegistry::start().await;
+    let store = store(&registry).await;
+    let finished = append(&store, &begin(), b"content", End::Last(sha256(b"content")))
+        .await
+        .unwrap();
+
+    store.delete(&finished.object_key).await.unwrap();
+    store.delete(&finished.object_key).await.unwrap();
+
+    assert!(store.read(&finished.object_key, 0..7).await.is_err());
+}
+
+#[tokio::test]
+async fn an_object_that_lost_bytes_is_never_a_whole_answer() {
+    let registry = TestRegistry::start().await;
+    let content = bytes(9, 2_000_000);
+    let digest: Digest = registry.push_blob("team/app", &content).await;
+    let Storage::Filesystem { root } = &registry.config.storage else {
+        // A bucket's objects cannot be cut short; they can be gone.
+        return;
+    };
+    let file = std::process::Command::new("find")
+        .arg(root)
+        .args(["-size", "+1000k", "-type", "f"])
+        .output()
+        .unwrap();
+    let path = String::from_utf8(file.stdout).unwrap();
+    std::fs::OpenOptions::new()
+        .write(true)
+        .open(path.trim())
+        .unwrap()
+        .set_len(1_000_000)
+        .unwrap();
+
+    let answer = registry.get(&format!("/v2/team/app/blobs/{digest}")).await;
+
+    let whole = answer.status() == StatusCode::OK && answer.bytes().await.is_ok();
+    assert!(!whole, "a short body was passed off as the blob");
+}
