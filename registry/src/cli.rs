@@ -3,13 +3,16 @@
 use crate::config::{self, Loaded, LogFormat, Problems, SETTINGS, Sources, environment_name};
 use crate::metadata::Metadata;
 use crate::metadata::migrations::{self, MigrationError, MigrationSet, SchemaStatus, Scope};
-use crate::{server, telemetry};
-use anyhow::Context;
+use crate::server::{self, Server};
+use crate::telemetry;
+use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde_json::json;
 use std::io::Write;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::process::ExitCode;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// A container registry: docker, containerd, podman, skopeo, oras, helm and cosign can push to it and pull from it.
 #[derive(Debug, Parser)]
@@ -119,10 +122,17 @@ pub async fn run(cli: Cli) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failed) => {
-            say(&mut std::io::stderr(), &format!("error: {failed:#}"));
+            let told = telemetry::causes(failed.as_ref());
+            say(&mut std::io::stderr(), &format!("error: {told}"));
             exit_code(&failed)
         }
     }
+}
+
+/// Tells that the program could not even begin.
+pub fn no_runtime(failed: &std::io::Error) -> ExitCode {
+    say(&mut std::io::stderr(), &format!("error: start the runtime: {failed}"));
+    ExitCode::FAILURE
 }
 
 fn exit_code(failed: &anyhow::Error) -> ExitCode {
@@ -157,19 +167,52 @@ fn load(settings: Settings) -> anyhow::Result<Loaded> {
 
 async fn serve(settings: Settings) -> anyhow::Result<()> {
     let config = load(settings)?.config;
-    let server = server::start(&config).await?;
-    stop_signal().await?;
-    tracing::info!("stopping: requests under way may finish");
-    server.stop();
-    server.join().await
+    // Before the start: a migration can take long, and a signal must end it, too.
+    let mut signals = StopSignals::listen()?;
+    let started = tokio::select! {
+        started = Box::pin(server::start(&config)) => Some(started?),
+        () = signals.next() => None,
+    };
+    let Some(server) = started else {
+        tracing::info!("stopped before the start was complete");
+        return Ok(());
+    };
+    serve_until_stopped(server, signals).await
 }
 
-async fn stop_signal() -> anyhow::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
+async fn serve_until_stopped(server: Server, mut signals: StopSignals) -> anyhow::Result<()> {
+    let stop = server.stopper();
+    let mut ended = pin!(server.join());
     tokio::select! {
-        _ = terminate.recv() => Ok(()),
-        interrupted = tokio::signal::ctrl_c() => interrupted.context("listen for SIGINT"),
+        early = &mut ended => return early,
+        () = signals.next() => stop.cancel(),
+    }
+    tracing::info!("stopping: requests under way may finish");
+    tokio::select! {
+        ended = &mut ended => ended,
+        () = signals.next() => bail!("a second signal: requests under way were cut off"),
+    }
+}
+
+/// SIGTERM and SIGINT. From here on neither ends the program by itself.
+struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    fn listen() -> anyhow::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate()).context("listen for SIGTERM")?,
+            interrupt: signal(SignalKind::interrupt()).context("listen for SIGINT")?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
     }
 }
 

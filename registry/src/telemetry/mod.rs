@@ -1,5 +1,9 @@
 //! What the program tells of itself: log lines and measures.
 
+mod causes;
+
+pub use causes::causes;
+
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
