@@ -1,4 +1,5 @@
 //! The registry over HTTP, on the stores that the environment names: see `support::stores`.
+#![expect(clippy::unwrap_used, reason = "a test's tool stops where it fails")]
 
 mod admin;
 mod blob_store;

@@ -4,7 +4,7 @@
 //! - `BERTH_TEST_S3_ENDPOINT`, `_BUCKET`, `_ACCESS_KEY_ID`, `_SECRET_ACCESS_KEY`: each test gets a prefix of its own.
 //!
 //! `cargo verify` starts the servers and sets the variables.
-#![expect(clippy::unwrap_used, reason = "a test's tool stops where it fails")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test's tool stops where it fails")]
 
 use berth_registry::config::{self, Config, Database, Sources};
 use sqlx::{ConnectOptions, Connection, Executor};
