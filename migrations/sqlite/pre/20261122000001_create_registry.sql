@@ -3,6 +3,8 @@
 -- Times are microseconds since 1970 (UTC). Digests are one byte for the algorithm (1 sha256, 2 sha512; 0 for
 -- the text of a digest we cannot compute) and then the hash. Foreign keys are NO ACTION: what is still
 -- referenced cannot be deleted, whoever forgets to look first.
+--
+-- deleted_at hides a row without deleting it, which no foreign key notices.
 
 CREATE TABLE namespaces (
     id INTEGER PRIMARY KEY,
@@ -20,6 +22,7 @@ CREATE TABLE repositories (
     deleted_at INTEGER,
     UNIQUE (namespace_id, id)
 ) STRICT;
+CREATE INDEX repositories_deleted ON repositories (deleted_at) WHERE deleted_at IS NOT NULL;
 
 -- The bytes of a digest, once for the whole registry. An object key is never written twice and never reused.
 CREATE TABLE blobs (
@@ -29,6 +32,7 @@ CREATE TABLE blobs (
     created_at INTEGER NOT NULL,
     corrupt_at INTEGER
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX blobs_corrupt ON blobs (corrupt_at) WHERE corrupt_at IS NOT NULL;
 
 -- A repository's right to a blob. By digest, so that "who has this blob?" asks one partition.
 CREATE TABLE blob_links (
@@ -41,6 +45,7 @@ CREATE TABLE blob_links (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX blob_links_by_repository ON blob_links (namespace_id, repository_id, digest);
 
+-- annotations: a JSON object of text, or NULL. content_size: the payload and everything it names.
 CREATE TABLE manifests (
     namespace_id INTEGER NOT NULL,
     repository_id INTEGER NOT NULL,
@@ -49,7 +54,9 @@ CREATE TABLE manifests (
     artifact_type TEXT,
     config_media_type TEXT,
     subject_digest BLOB,
+    annotations BLOB,
     payload BLOB NOT NULL,
+    payload_size INTEGER NOT NULL,
     content_size INTEGER NOT NULL,
     created_at INTEGER NOT NULL,
     pushed_at INTEGER NOT NULL,
@@ -58,8 +65,9 @@ CREATE TABLE manifests (
     PRIMARY KEY (namespace_id, repository_id, digest),
     FOREIGN KEY (namespace_id, repository_id) REFERENCES repositories (namespace_id, id)
 ) STRICT;
-CREATE INDEX manifests_by_subject ON manifests (namespace_id, repository_id, subject_digest, created_at)
+CREATE INDEX manifests_by_subject ON manifests (namespace_id, repository_id, subject_digest, created_at, digest)
     WHERE subject_digest IS NOT NULL;
+CREATE INDEX manifests_deleted ON manifests (deleted_at) WHERE deleted_at IS NOT NULL;
 
 -- kind: 1 config, 2 layer, 3 entry of an index that is a blob.
 CREATE TABLE manifest_blobs (
@@ -104,6 +112,8 @@ CREATE TABLE missing_references (
     FOREIGN KEY (namespace_id, repository_id, manifest_digest)
         REFERENCES manifests (namespace_id, repository_id, digest)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX missing_references_by_manifest
+    ON missing_references (namespace_id, repository_id, manifest_digest);
 
 CREATE TABLE tags (
     namespace_id INTEGER NOT NULL,
@@ -134,6 +144,7 @@ CREATE TABLE deleted_tags (
     FOREIGN KEY (namespace_id, repository_id, manifest_digest)
         REFERENCES manifests (namespace_id, repository_id, digest)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX deleted_tags_by_time ON deleted_tags (deleted_at);
 CREATE INDEX deleted_tags_by_manifest ON deleted_tags (namespace_id, repository_id, manifest_digest);
 
 -- An upload names its final object key before the first byte is written.

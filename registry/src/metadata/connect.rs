@@ -3,9 +3,11 @@
 use super::error::Error;
 use super::session::{Reader, Tx};
 use super::statement::Engine;
+use futures::future::BoxFuture;
+use sqlx::pool::PoolConnectionMetadata;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{PgPool, SqlitePool};
+use sqlx::{ConnectOptions, Connection, PgConnection, PgPool, SqlitePool};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -15,6 +17,21 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 const SQLITE_READERS: u32 = 4;
 const STATEMENT_CACHE: usize = 256;
+/// A connection that rested longer is asked for a sign of life before a request gets it: the server may have restarted.
+const FRESH: Duration = Duration::from_secs(5);
+const SIGN_OF_LIFE_TIMEOUT: Duration = Duration::from_secs(2);
+
+const BEGIN_SQLITE: &str = "BEGIN IMMEDIATE";
+/// Bounds that hold for one transaction only: a session's settings get lost, or leak, behind PgBouncer.
+const BEGIN_POSTGRES: &str = "BEGIN ISOLATION LEVEL READ COMMITTED;
+    SET LOCAL lock_timeout = '5s';
+    SET LOCAL statement_timeout = '30s';
+    SET LOCAL idle_in_transaction_session_timeout = '60s'";
+/// A migration may take long once it has its locks, and while it waits for one, everybody queues behind it.
+const BEGIN_POSTGRES_MIGRATION: &str = "BEGIN ISOLATION LEVEL READ COMMITTED;
+    SET LOCAL lock_timeout = '5s';
+    SET LOCAL statement_timeout = 0;
+    SET LOCAL idle_in_transaction_session_timeout = '60s'";
 
 /// Where the rows are.
 #[derive(Debug, Clone)]
@@ -46,7 +63,7 @@ pub struct PostgresOptions {
     pub password: Option<String>,
     /// PEM file of the certificate authority for `sslmode=verify-ca` and `verify-full`.
     pub ca_file: Option<PathBuf>,
-    /// The most connections that this process opens.
+    /// The most connections that requests get; one more is for probes, and one for migrations while they run.
     pub max_connections: u32,
 }
 
@@ -92,13 +109,21 @@ pub struct Metadata {
     pools: Pools,
 }
 
+/// Besides those for requests, each engine has a connection for probes, so that a busy server does not look dead, and
+/// one for migrations. Both are opened when they are needed.
 #[derive(Clone)]
 enum Pools {
     /// One writer, so that nobody waits inside SQLite's lock, and readers that never wait for it.
-    Sqlite { writer: SqlitePool, readers: SqlitePool },
+    Sqlite {
+        writer: SqlitePool,
+        readers: SqlitePool,
+        probe: SqlitePool,
+        migrations: SqlitePool,
+    },
     Postgres {
-        pool: PgPool,
-        options: Box<PgConnectOptions>,
+        requests: PgPool,
+        probe: PgPool,
+        migrations: PgPool,
     },
 }
 
@@ -134,12 +159,10 @@ impl Metadata {
     /// # Errors
     /// `Unavailable` when no connection comes free in time.
     pub async fn read(&self) -> Result<Reader, Error> {
-        // Boxed, here and below: the future of a pool has room for a whole connection set-up.
-        let acquired = match &self.pools {
-            Pools::Sqlite { readers, .. } => Box::pin(readers.acquire()).await.map(Reader::sqlite),
-            Pools::Postgres { pool, .. } => Box::pin(pool.acquire()).await.map(Reader::postgres),
-        };
-        acquired.map_err(|source| Error::of("connect", source))
+        match &self.pools {
+            Pools::Sqlite { readers, .. } => Reader::sqlite(readers).await,
+            Pools::Postgres { requests, .. } => Reader::postgres(requests).await,
+        }
     }
 
     /// Begins a transaction that may write. No call to storage or to another host while it is open.
@@ -147,47 +170,55 @@ impl Metadata {
     /// # Errors
     /// `Unavailable` when no connection comes free in time.
     pub async fn begin(&self) -> Result<Tx, Error> {
-        let begun = match &self.pools {
-            Pools::Sqlite { writer, .. } => Box::pin(writer.begin_with("BEGIN IMMEDIATE")).await.map(Tx::sqlite),
-            Pools::Postgres { pool, .. } => Box::pin(pool.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED"))
-                .await
-                .map(Tx::postgres),
-        };
-        begun.map_err(|source| Error::of("begin", source))
+        match &self.pools {
+            Pools::Sqlite { writer, .. } => Tx::sqlite(writer, BEGIN_SQLITE).await,
+            Pools::Postgres { requests, .. } => Tx::postgres(requests, BEGIN_POSTGRES).await,
+        }
     }
 
-    /// Asks the database for a sign of life.
+    /// Begins a transaction for statements that may take long and need not be logged for it.
+    pub(super) async fn begin_migration(&self) -> Result<Tx, Error> {
+        match &self.pools {
+            Pools::Sqlite { migrations, .. } => Tx::sqlite(migrations, BEGIN_SQLITE).await,
+            Pools::Postgres { migrations, .. } => Tx::postgres(migrations, BEGIN_POSTGRES_MIGRATION).await,
+        }
+    }
+
+    /// Asks the database for a sign of life, on a connection that requests cannot use up.
     ///
     /// # Errors
     /// As any statement.
     pub async fn ping(&self) -> Result<(), Error> {
-        let mut reader = self.read().await?;
+        let mut reader = match &self.pools {
+            Pools::Sqlite { probe, .. } => Reader::sqlite(probe).await?,
+            Pools::Postgres { probe, .. } => Reader::postgres(probe).await?,
+        };
         super::repositories::ping(&mut reader).await
     }
 
     /// Closes every connection, and on SQLite folds the write-ahead log into the file.
     pub async fn close(&self) {
         match &self.pools {
-            Pools::Sqlite { writer, readers } => {
-                readers.close().await;
-                writer.close().await;
+            Pools::Sqlite {
+                writer,
+                readers,
+                probe,
+                migrations,
+            } => {
+                // The last to close does the folding: it must be one that may write.
+                for pool in [probe, readers, migrations, writer] {
+                    pool.close().await;
+                }
             }
-            Pools::Postgres { pool, .. } => pool.close().await,
-        }
-    }
-
-    pub(super) fn sqlite_writer(&self) -> Option<&SqlitePool> {
-        match &self.pools {
-            Pools::Sqlite { writer, .. } => Some(writer),
-            Pools::Postgres { .. } => None,
-        }
-    }
-
-    /// How to open a session of one's own, outside the pool: session locks do not survive a pool.
-    pub(super) fn postgres_options(&self) -> Option<&PgConnectOptions> {
-        match &self.pools {
-            Pools::Sqlite { .. } => None,
-            Pools::Postgres { options, .. } => Some(options),
+            Pools::Postgres {
+                requests,
+                probe,
+                migrations,
+            } => {
+                for pool in [probe, migrations, requests] {
+                    pool.close().await;
+                }
+            }
         }
     }
 }
@@ -225,11 +256,18 @@ async fn connect_sqlite(path: &Path) -> Result<Pools, ConnectError> {
         .await
         .map_err(open)?;
     let readers = pool
+        .clone()
         .max_connections(SQLITE_READERS)
-        .connect_with(options.read_only(true))
+        .connect_with(options.clone().read_only(true))
         .await
         .map_err(open)?;
-    Ok(Pools::Sqlite { writer, readers })
+    let single = pool.max_connections(1);
+    Ok(Pools::Sqlite {
+        writer,
+        readers,
+        probe: single.clone().connect_lazy_with(options.clone().read_only(true)),
+        migrations: single.connect_lazy_with(options.disable_statement_logging()),
+    })
 }
 
 async fn connect_postgres(settings: &PostgresOptions) -> Result<Pools, ConnectError> {
@@ -259,6 +297,10 @@ async fn connect_postgres(settings: &PostgresOptions) -> Result<Pools, ConnectEr
     let pool = PgPoolOptions::new()
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .test_before_acquire(false)
+        .before_acquire(is_alive)
+        .after_release(is_settled);
+    let requests = pool
+        .clone()
         .max_connections(settings.max_connections)
         .connect_with(options.clone())
         .await
@@ -267,8 +309,28 @@ async fn connect_postgres(settings: &PostgresOptions) -> Result<Pools, ConnectEr
             target,
             source,
         })?;
+    let single = pool.max_connections(1);
     Ok(Pools::Postgres {
-        pool,
-        options: Box::new(options),
+        requests,
+        probe: single.clone().connect_lazy_with(options.clone()),
+        migrations: single.connect_lazy_with(options.disable_statement_logging()),
     })
+}
+
+/// False for a connection that broke while nobody used it.
+fn is_alive(
+    connection: &mut PgConnection,
+    PoolConnectionMetadata { idle_for, .. }: PoolConnectionMetadata,
+) -> BoxFuture<'_, Result<bool, sqlx::Error>> {
+    Box::pin(async move { Ok(idle_for <= FRESH || answers(connection).await) })
+}
+
+/// False when a transaction that was given up cannot be rolled back in time: closing its connection does that, too.
+fn is_settled(connection: &mut PgConnection, _: PoolConnectionMetadata) -> BoxFuture<'_, Result<bool, sqlx::Error>> {
+    Box::pin(async move { Ok(!connection.should_flush() || answers(connection).await) })
+}
+
+async fn answers(connection: &mut PgConnection) -> bool {
+    let answer = tokio::time::timeout(SIGN_OF_LIFE_TIMEOUT, connection.ping()).await;
+    matches!(answer, Ok(Ok(())))
 }

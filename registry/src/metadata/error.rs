@@ -42,6 +42,11 @@ pub enum Error {
 
 /// SQLSTATE classes and codes after which the same work may be tried again from its start.
 const CONFLICTS: &[&str] = &["23503", "23505", "40001", "40P01"];
+/// The same for SQLite: constraints of a foreign key, a primary key, uniqueness and a row's number. The other
+/// constraints (not null, check, type) are broken by the statement alone, however often it is tried.
+const SQLITE_CONFLICTS: &[u32] = &[787, 1555, 2067, 2579];
+/// SQLite's busy and locked.
+const SQLITE_LOCKED: &[u32] = &[5, 6];
 
 impl Error {
     /// Sorts an error of the driver by what the caller can do about it.
@@ -62,6 +67,22 @@ impl Error {
     pub fn is_unavailable(&self) -> bool {
         matches!(self, Self::Unavailable { .. })
     }
+
+    /// True when SQLite's file was locked by another connection for longer than we wait.
+    pub(super) fn is_file_locked(&self) -> bool {
+        let Self::Unavailable { source, .. } = self else {
+            return false;
+        };
+        let code = source.as_database_error().and_then(sqlx::error::DatabaseError::code);
+        code.as_deref()
+            .and_then(sqlite_code)
+            .is_some_and(|code| SQLITE_LOCKED.contains(&(code & 0xff)))
+    }
+}
+
+/// PostgreSQL says five characters, SQLite its extended result code as a number.
+fn sqlite_code(code: &str) -> Option<u32> {
+    code.parse().ok().filter(|_| code.len() < 5)
 }
 
 enum Verdict {
@@ -85,25 +106,22 @@ fn verdict(source: &sqlx::Error) -> Verdict {
     if lost { Verdict::Unavailable } else { Verdict::Query }
 }
 
-/// PostgreSQL says five characters, SQLite its extended result code as a number.
 fn code_verdict(code: &str) -> Verdict {
     if CONFLICTS.contains(&code) {
         return Verdict::Conflict;
     }
-    if let Ok(sqlite) = code.parse::<u32>()
-        && code.len() < 5
-    {
+    if let Some(sqlite) = sqlite_code(code) {
         return match sqlite & 0xff {
             // busy, locked, read-only, i/o error, full, cannot open
             5 | 6 | 8 | 10 | 13 | 14 => Verdict::Unavailable,
-            // constraint: foreign key, unique, primary key
-            19 => Verdict::Conflict,
+            _ if SQLITE_CONFLICTS.contains(&sqlite) => Verdict::Conflict,
             _ => Verdict::Query,
         };
     }
-    // connection, insufficient resources, operator intervention, system error, read-only transaction, lock timeout
+    // connection, insufficient resources, operator intervention, system error
     let unavailable = ["08", "53", "57", "58"].iter().any(|class| code.starts_with(class));
-    if unavailable || code == "25006" || code == "55P03" {
+    // read-only transaction, idle in a transaction for too long, lock timeout
+    if unavailable || ["25006", "25P03", "55P03"].contains(&code) {
         Verdict::Unavailable
     } else {
         Verdict::Query
@@ -118,7 +136,24 @@ mod tests {
     fn a_foreign_key_violation_may_be_tried_again_on_either_engine() {
         assert!(matches!(code_verdict("23503"), Verdict::Conflict));
         assert!(matches!(code_verdict("787"), Verdict::Conflict));
-        assert!(matches!(code_verdict("1555"), Verdict::Conflict));
+    }
+
+    #[test]
+    fn of_sqlites_constraints_only_those_on_other_rows_may_be_tried_again() {
+        for code in ["787", "1555", "2067", "2579"] {
+            assert!(matches!(code_verdict(code), Verdict::Conflict), "{code}");
+        }
+        // any, check, not null, trigger, data type
+        for code in ["19", "275", "1299", "1811", "3091"] {
+            assert!(matches!(code_verdict(code), Verdict::Query), "{code}");
+        }
+    }
+
+    #[test]
+    fn what_waited_too_long_for_a_lock_is_unavailable() {
+        for code in ["55P03", "57014", "25P03", "517"] {
+            assert!(matches!(code_verdict(code), Verdict::Unavailable), "{code}");
+        }
     }
 
     #[test]

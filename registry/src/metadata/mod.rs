@@ -42,6 +42,7 @@ pub async fn prepare_all(reader: &mut Reader) -> Result<usize, Error> {
         blobs::ALL,
         leases::ALL,
         manifests::ALL,
+        migrations::ALL,
         referrers::ALL,
         repositories::ALL,
         reviews::ALL,

@@ -1,9 +1,11 @@
 //! Manifests by the subject they refer to.
 
 use super::error::Error;
+use super::repositories::RepositoryKey;
 use super::session::Reader;
-use super::statement::{Row, Statement, Value, statements};
-use oci::{Digest, RepositoryName};
+use super::statement::{Row, Statement, Value, impossible, statements};
+use oci::Digest;
+use std::collections::BTreeMap;
 
 /// A manifest that refers to a subject.
 #[derive(Debug, Clone)]
@@ -14,27 +16,33 @@ pub struct Referrer {
     pub media_type: String,
     /// Its own, or the config's of an image that has none.
     pub artifact_type: Option<String>,
-    /// The exact bytes.
-    pub payload: Vec<u8>,
+    /// Of its bytes.
+    pub size: u64,
+    /// All of the manifest's.
+    pub annotations: BTreeMap<String, String>,
 }
 
 statements! {
     OF_SUBJECT = Statement::both(
         "referrers.of_subject",
-        "SELECT m.digest, m.media_type, m.artifact_type, m.payload
-         FROM repositories r
-         JOIN manifests m ON m.namespace_id = r.namespace_id AND m.repository_id = r.id
-         WHERE r.path = $1 AND r.deleted_at IS NULL AND m.subject_digest = $2 AND m.deleted_at IS NULL
-         ORDER BY m.created_at, m.digest",
+        "SELECT digest, media_type, artifact_type, payload_size, annotations
+         FROM manifests
+         WHERE namespace_id = $1 AND repository_id = $2 AND subject_digest = $3 AND deleted_at IS NULL
+         ORDER BY created_at, digest",
     );
 }
 
 fn referrer(row: &Row<'_>) -> Result<Referrer, sqlx::Error> {
+    let annotations = row
+        .optional_bytes(4)?
+        .map(|json| serde_json::from_slice(&json).map_err(|source| impossible(4, source)))
+        .transpose()?;
     Ok(Referrer {
         digest: row.digest(0)?,
         media_type: row.text(1)?,
         artifact_type: row.optional_text(2)?,
-        payload: row.bytes(3)?,
+        size: row.size(3)?,
+        annotations: annotations.unwrap_or_default(),
     })
 }
 
@@ -42,12 +50,12 @@ fn referrer(row: &Row<'_>) -> Result<Referrer, sqlx::Error> {
 ///
 /// # Errors
 /// As any statement.
-pub async fn of_subject(reader: &mut Reader, name: &RepositoryName, subject: &Digest) -> Result<Vec<Referrer>, Error> {
-    reader
-        .all(
-            &OF_SUBJECT,
-            &[Value::Text(name.as_str()), Value::Bytes(&subject.to_bytes())],
-            referrer,
-        )
-        .await
+pub async fn of_subject(reader: &mut Reader, key: RepositoryKey, subject: &Digest) -> Result<Vec<Referrer>, Error> {
+    let subject = subject.to_bytes();
+    let values = [
+        Value::Int(key.namespace),
+        Value::Int(key.repository),
+        Value::Bytes(&subject),
+    ];
+    reader.all(&OF_SUBJECT, &values, referrer).await
 }

@@ -23,6 +23,17 @@ statements! {
          FROM repositories
          WHERE path = $1 AND deleted_at IS NULL",
     );
+    // As `manifests.present_among`: whoever sets deleted_at locks the row FOR UPDATE first.
+    KEEP = Statement::each(
+        "repositories.keep",
+        "SELECT namespace_id, id
+         FROM repositories
+         WHERE path = $1 AND deleted_at IS NULL",
+        "SELECT namespace_id, id
+         FROM repositories
+         WHERE path = $1 AND deleted_at IS NULL
+         FOR KEY SHARE",
+    );
     ADD_NAMESPACE = Statement::both(
         "namespaces.add",
         "INSERT INTO namespaces (name, created_at)
@@ -71,12 +82,18 @@ pub async fn find(reader: &mut Reader, name: &RepositoryName) -> Result<Option<R
         .await
 }
 
-/// The repository at a path, made when it did not exist, revived when it was deleted.
+/// The repository at a path, made when it did not exist, revived when it was deleted, and held against deletion until
+/// the end of the transaction.
 ///
 /// # Errors
 /// `Conflict` when another transaction made or removed it meanwhile.
 pub async fn ensure(tx: &mut Tx, name: &RepositoryName, now: Micros) -> Result<RepositoryKey, Error> {
-    if let Some(known) = find(tx, name).await? {
+    let found = tx
+        .one(&KEEP, &[Value::Text(name.as_str())], |row| {
+            key(row.int(0)?, row.int(1)?)
+        })
+        .await?;
+    if let Some(known) = found {
         return Ok(known);
     }
     let namespace = ensure_namespace(tx, name.namespace(), now).await?;

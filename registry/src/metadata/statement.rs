@@ -52,7 +52,7 @@ impl Statement {
 macro_rules! statements {
     ($($name:ident = $statement:expr;)+) => {
         $(const $name: crate::metadata::statement::Statement = $statement;)+
-        pub(super) const ALL: &[&crate::metadata::statement::Statement] = &[$(&$name),+];
+        pub(in crate::metadata) const ALL: &[&crate::metadata::statement::Statement] = &[$(&$name),+];
     };
 }
 pub(super) use statements;
@@ -61,6 +61,7 @@ pub(super) use statements;
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Value<'a> {
     Int(i64),
+    OptionalInt(Option<i64>),
     Text(&'a str),
     OptionalText(Option<&'a str>),
     Bytes(&'a [u8]),
@@ -78,6 +79,7 @@ pub(super) fn bind_sqlite(statement: &'static str, values: &[Value<'_>]) -> Resu
     for value in values {
         let added = match *value {
             Value::Int(v) => arguments.add(v),
+            Value::OptionalInt(v) => arguments.add(v),
             Value::Text(v) => arguments.add(v.to_owned()),
             Value::OptionalText(v) => arguments.add(v.map(str::to_owned)),
             Value::Bytes(v) => arguments.add(v.to_vec()),
@@ -96,6 +98,7 @@ pub(super) fn bind_postgres(statement: &'static str, values: &[Value<'_>]) -> Re
     for value in values {
         let added = match *value {
             Value::Int(v) => arguments.add(v),
+            Value::OptionalInt(v) => arguments.add(v),
             Value::Text(v) => arguments.add(v),
             Value::OptionalText(v) => arguments.add(v),
             Value::Bytes(v) => arguments.add(v),
@@ -109,7 +112,7 @@ pub(super) fn bind_postgres(statement: &'static str, values: &[Value<'_>]) -> Re
     Ok(arguments)
 }
 
-fn json<T: serde::Serialize + ?Sized>(values: &T) -> String {
+pub(super) fn json<T: serde::Serialize + ?Sized>(values: &T) -> String {
     // Numbers and text always serialise.
     serde_json::to_string(values).unwrap_or_default()
 }
@@ -134,6 +137,10 @@ impl Row<'_> {
     }
 
     pub(super) fn int(&self, column: usize) -> Result<i64, sqlx::Error> {
+        self.get(column)
+    }
+
+    pub(super) fn optional_int(&self, column: usize) -> Result<Option<i64>, sqlx::Error> {
         self.get(column)
     }
 
@@ -175,7 +182,7 @@ fn unsigned(value: i64, column: usize) -> Result<u64, sqlx::Error> {
     u64::try_from(value).map_err(|source| impossible(column, source))
 }
 
-fn impossible(column: usize, source: impl std::error::Error + Send + Sync + 'static) -> sqlx::Error {
+pub(super) fn impossible(column: usize, source: impl std::error::Error + Send + Sync + 'static) -> sqlx::Error {
     sqlx::Error::ColumnDecode {
         index: column.to_string(),
         source: Box::new(source),

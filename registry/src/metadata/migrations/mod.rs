@@ -7,6 +7,7 @@ mod plan;
 mod run;
 
 pub use plan::{Applied, PlanError, Unsupported};
+pub(super) use run::ALL;
 pub use run::{MigrationError, Report, Settings, status, up};
 
 use super::statement::Engine;
@@ -79,8 +80,6 @@ pub struct Migration {
     pub requires: Vec<i64>,
     /// The oldest newest-known migration of a server that can live with this one.
     pub floor: Option<i64>,
-    /// False for statements that PostgreSQL refuses inside a transaction.
-    pub in_transaction: bool,
 }
 
 /// Every migration of one engine that this program knows, in order.
@@ -142,7 +141,6 @@ impl Migration {
             checksum: file.checksum.to_vec(),
             requires: head().filter_map(|line| value(line, "-- requires:")).collect(),
             floor: head().find_map(|line| value(line, "-- floor:")),
-            in_transaction: !file.no_tx,
         }
     }
 }

@@ -160,7 +160,6 @@ mod tests {
             checksum: vec![1],
             requires: requires.to_vec(),
             floor: None,
-            in_transaction: true,
         }
     }
 

@@ -1,19 +1,67 @@
 //! Running migrations.
 //!
-//! Only one run at a time: PostgreSQL's session advisory lock, polled, because a blocked waiter would hold a snapshot
-//! that `CREATE INDEX CONCURRENTLY` of the holder waits for; SQLite's write lock. Each migration commits together with
-//! the row that records it, and whoever gets the lock reads that table again, so a run that dies loses nothing.
+//! Each migration is one transaction, which takes the lock (PostgreSQL's advisory lock of a transaction, SQLite's write
+//! lock), reads what has run, and commits the migration together with the row that records it. A run that dies loses
+//! nothing, and no lock outlives its transaction, also where a pooler hands one session to many.
 
 use super::plan::{self, Applied, PlanError};
 use super::{Migration, MigrationSet, SchemaStatus, Scope};
 use crate::clock::Clock;
-use crate::metadata::{Engine, Metadata};
-use sqlx::{Connection, Executor, PgConnection, Row, SqliteConnection};
+use crate::metadata::Metadata;
+use crate::metadata::error::Error;
+use crate::metadata::session::{Reader, Tx};
+use crate::metadata::statement::{Row, Statement, Value, statements};
 use std::time::Duration;
+use tokio::time::Instant;
 
-/// The key of the advisory lock: "berth" in ASCII.
-const LOCK: i64 = 0x62_6572_7468;
 const LOCK_POLL: Duration = Duration::from_millis(200);
+
+statements! {
+    // The number is "berth" in ASCII. On SQLite, BEGIN IMMEDIATE took the lock.
+    LOCK = Statement::each(
+        "schema_migrations.lock",
+        "SELECT 1",
+        "SELECT CAST(CASE WHEN pg_try_advisory_xact_lock(422608794728) THEN 1 ELSE 0 END AS bigint)",
+    );
+    EXISTS = Statement::each(
+        "schema_migrations.exists",
+        "SELECT count(*) FROM sqlite_master WHERE name = 'schema_migrations'",
+        "SELECT count(to_regclass('schema_migrations'))",
+    );
+    CREATE_TABLE = Statement::each(
+        "schema_migrations.create",
+        "CREATE TABLE IF NOT EXISTS schema_migrations (
+             version INTEGER PRIMARY KEY,
+             phase TEXT NOT NULL,
+             description TEXT NOT NULL,
+             checksum BLOB NOT NULL,
+             floor INTEGER,
+             applied_at INTEGER NOT NULL
+         ) STRICT",
+        "CREATE TABLE IF NOT EXISTS schema_migrations (
+             version bigint PRIMARY KEY,
+             phase text NOT NULL,
+             description text NOT NULL,
+             checksum bytea NOT NULL,
+             floor bigint,
+             applied_at bigint NOT NULL
+         )",
+    );
+    APPLIED = Statement::both(
+        "schema_migrations.applied",
+        "SELECT version, checksum, floor FROM schema_migrations ORDER BY version",
+    );
+    SET_PARTITIONS = Statement::each(
+        "schema_migrations.set_partitions",
+        "SELECT $1",
+        "SELECT set_config('berth.partitions', $1, true)",
+    );
+    RECORD = Statement::both(
+        "schema_migrations.record",
+        "INSERT INTO schema_migrations (version, phase, description, checksum, floor, applied_at)
+         VALUES ($1, $2, $3, $4, $5, $6)",
+    );
+}
 
 /// Why a run failed.
 #[derive(Debug, thiserror::Error)]
@@ -31,7 +79,7 @@ pub enum MigrationError {
         action: &'static str,
         /// What the database said.
         #[source]
-        source: sqlx::Error,
+        source: Error,
     },
     /// A migration failed; nothing of it remains, those before it stay.
     #[error("migration {version} ({description}) failed")]
@@ -42,7 +90,7 @@ pub enum MigrationError {
         description: String,
         /// What the database said.
         #[source]
-        source: sqlx::Error,
+        source: Error,
     },
 }
 
@@ -64,32 +112,13 @@ pub struct Settings {
     pub clock: Clock,
 }
 
-const CREATE_TABLE: &str = "CREATE TABLE IF NOT EXISTS schema_migrations (
-    version bigint PRIMARY KEY,
-    phase text NOT NULL,
-    description text NOT NULL,
-    checksum bytea NOT NULL,
-    floor bigint,
-    applied_at bigint NOT NULL
-)";
-const READ: &str = "SELECT version, checksum, floor FROM schema_migrations ORDER BY version";
-const RECORD: &str = "INSERT INTO schema_migrations (version, phase, description, checksum, floor, applied_at)
-    VALUES ($1, $2, $3, $4, $5, $6)";
-
 /// How the database stands to the migrations of this program.
 ///
 /// # Errors
 /// When the database does not answer.
 pub async fn status(metadata: &Metadata, set: &MigrationSet) -> Result<SchemaStatus, MigrationError> {
-    let applied = match metadata.postgres_options() {
-        Some(options) => {
-            let mut connection = connect(options).await?;
-            let applied = read_postgres(&mut connection).await;
-            close(connection).await;
-            applied?
-        }
-        None => read_sqlite(metadata).await?,
-    };
+    let mut reader = metadata.read().await.map_err(bookkeeping(READING))?;
+    let applied = applied(&mut reader).await.map_err(bookkeeping(READING))?;
     Ok(plan::status(set, applied))
 }
 
@@ -103,240 +132,90 @@ pub async fn up(
     scope: Scope,
     settings: &Settings,
 ) -> Result<Report, MigrationError> {
-    match metadata.engine() {
-        Engine::Sqlite => up_sqlite(metadata, set, scope, settings).await,
-        Engine::Postgres => up_postgres(metadata, set, scope, settings).await,
-    }
-}
-
-fn bookkeeping(action: &'static str) -> impl Fn(sqlx::Error) -> MigrationError {
-    move |source| MigrationError::Bookkeeping { action, source }
-}
-
-fn failed(migration: &Migration) -> impl Fn(sqlx::Error) -> MigrationError {
-    let (version, description) = (migration.version, migration.description.clone());
-    move |source| MigrationError::Failed {
-        version,
-        description: description.clone(),
-        source,
-    }
-}
-
-async fn connect(options: &sqlx::postgres::PgConnectOptions) -> Result<PgConnection, MigrationError> {
-    PgConnection::connect_with(options)
-        .await
-        .map_err(bookkeeping("open a session of its own"))
-}
-
-async fn close(connection: PgConnection) {
-    // The server drops the session's lock with the connection, closed in good order or not.
-    drop(connection.close().await);
-}
-
-async fn read_postgres(connection: &mut PgConnection) -> Result<Vec<Applied>, MigrationError> {
-    let action = "read the table of migrations that have run";
-    let exists = sqlx::query("SELECT to_regclass('schema_migrations') IS NOT NULL")
-        .fetch_one(&mut *connection)
-        .await
-        .and_then(|row| row.try_get::<bool, _>(0))
-        .map_err(bookkeeping(action))?;
-    if !exists {
-        return Ok(Vec::new());
-    }
-    let rows = sqlx::query(READ)
-        .fetch_all(connection)
-        .await
-        .map_err(bookkeeping(action))?;
-    rows.iter()
-        .map(applied)
-        .collect::<Result<_, _>>()
-        .map_err(bookkeeping(action))
-}
-
-async fn read_sqlite(metadata: &Metadata) -> Result<Vec<Applied>, MigrationError> {
-    let action = "read the table of migrations that have run";
-    let Some(pool) = metadata.sqlite_writer() else {
-        return Ok(Vec::new());
-    };
-    let mut connection = pool.acquire().await.map_err(bookkeeping(action))?;
-    read_sqlite_on(&mut connection).await.map_err(bookkeeping(action))
-}
-
-async fn read_sqlite_on(connection: &mut SqliteConnection) -> Result<Vec<Applied>, sqlx::Error> {
-    let exists = sqlx::query("SELECT count(*) FROM sqlite_master WHERE name = 'schema_migrations'")
-        .fetch_one(&mut *connection)
-        .await?
-        .try_get::<i64, _>(0)?;
-    if exists == 0 {
-        return Ok(Vec::new());
-    }
-    sqlx::query(READ)
-        .fetch_all(connection)
-        .await?
-        .iter()
-        .map(applied)
-        .collect()
-}
-
-fn applied<R>(row: &R) -> Result<Applied, sqlx::Error>
-where
-    R: Row,
-    usize: sqlx::ColumnIndex<R>,
-    i64: for<'d> sqlx::Decode<'d, R::Database> + sqlx::Type<R::Database>,
-    Vec<u8>: for<'d> sqlx::Decode<'d, R::Database> + sqlx::Type<R::Database>,
-    Option<i64>: for<'d> sqlx::Decode<'d, R::Database> + sqlx::Type<R::Database>,
-{
-    Ok(Applied {
-        version: row.try_get(0)?,
-        checksum: row.try_get(1)?,
-        floor: row.try_get(2)?,
-    })
-}
-
-async fn up_sqlite(
-    metadata: &Metadata,
-    set: &MigrationSet,
-    scope: Scope,
-    settings: &Settings,
-) -> Result<Report, MigrationError> {
     let mut report = Report::default();
-    let Some(pool) = metadata.sqlite_writer() else {
-        return Ok(report);
-    };
     loop {
-        let mut tx = pool
-            .begin_with("BEGIN IMMEDIATE")
-            .await
-            .map_err(bookkeeping("take SQLite's write lock"))?;
-        let record = bookkeeping("record the migration");
-        let applied = read_sqlite_on(&mut tx).await.map_err(&record)?;
+        let mut tx = lock(metadata, settings.lock_timeout).await?;
+        let applied = applied(&mut tx).await.map_err(bookkeeping(READING))?;
         let planned = plan::pending(set, &applied, scope)?;
         let Some(migration) = planned.first() else {
             return Ok(report);
         };
-        tx.execute(CREATE_TABLE_SQLITE).await.map_err(&record)?;
-        tx.execute(sqlx::raw_sql(migration.sql.clone()))
-            .await
-            .map_err(failed(migration))?;
-        bind(sqlx::query(RECORD), migration, settings)
-            .execute(&mut *tx)
-            .await
-            .map_err(&record)?;
-        tx.commit().await.map_err(failed(migration))?;
+        apply(tx, migration, settings).await?;
         report.applied.push(migration.version);
     }
 }
 
-const CREATE_TABLE_SQLITE: &str = "CREATE TABLE IF NOT EXISTS schema_migrations (
-    version INTEGER PRIMARY KEY,
-    phase TEXT NOT NULL,
-    description TEXT NOT NULL,
-    checksum BLOB NOT NULL,
-    floor INTEGER,
-    applied_at INTEGER NOT NULL
-) STRICT";
+const READING: &str = "read the table of migrations that have run";
+const LOCKING: &str = "take the migration lock";
+const RECORDING: &str = "record the migration";
 
-async fn up_postgres(
-    metadata: &Metadata,
-    set: &MigrationSet,
-    scope: Scope,
-    settings: &Settings,
-) -> Result<Report, MigrationError> {
-    let Some(options) = metadata.postgres_options() else {
-        return Ok(Report::default());
-    };
-    let mut connection = connect(options).await?;
-    let done = match lock(&mut connection, settings.lock_timeout).await {
-        Ok(()) => up_locked(&mut connection, set, scope, settings).await,
-        Err(refused) => Err(refused),
-    };
-    close(connection).await;
-    done
+fn bookkeeping(action: &'static str) -> impl Fn(Error) -> MigrationError {
+    move |source| MigrationError::Bookkeeping { action, source }
 }
 
-async fn lock(connection: &mut PgConnection, timeout: Duration) -> Result<(), MigrationError> {
-    let deadline = tokio::time::Instant::now() + timeout;
+/// A transaction that holds the lock. Polled on PostgreSQL: a blocked waiter would hold a snapshot, for which others wait.
+async fn lock(metadata: &Metadata, timeout: Duration) -> Result<Tx, MigrationError> {
+    let deadline = Instant::now() + timeout;
     loop {
-        let taken = sqlx::query("SELECT pg_try_advisory_lock($1)")
-            .bind(LOCK)
-            .fetch_one(&mut *connection)
-            .await
-            .and_then(|row| row.try_get::<bool, _>(0))
-            .map_err(bookkeeping("take the migration lock"))?;
-        if taken {
-            return Ok(());
+        let mut tx = match metadata.begin_migration().await {
+            Err(error) if error.is_file_locked() => return Err(MigrationError::Locked),
+            begun => begun.map_err(bookkeeping(LOCKING))?,
+        };
+        let taken = tx.one(&LOCK, &[], |row| row.int(0)).await;
+        if taken.map_err(bookkeeping(LOCKING))? == Some(1) {
+            return Ok(tx);
         }
-        if tokio::time::Instant::now() >= deadline {
+        drop(tx);
+        if Instant::now() >= deadline {
             return Err(MigrationError::Locked);
         }
         tokio::time::sleep(LOCK_POLL).await;
     }
 }
 
-async fn up_locked(
-    connection: &mut PgConnection,
-    set: &MigrationSet,
-    scope: Scope,
-    settings: &Settings,
-) -> Result<Report, MigrationError> {
-    let applied = read_postgres(connection).await?;
-    let planned = plan::pending(set, &applied, scope)?;
-    if planned.is_empty() {
-        return Ok(Report::default());
+async fn applied(reader: &mut Reader) -> Result<Vec<Applied>, Error> {
+    let exists = reader.one(&EXISTS, &[], |row| row.int(0)).await?;
+    if exists == Some(0) {
+        return Ok(Vec::new());
     }
-    connection
-        .execute(CREATE_TABLE)
-        .await
-        .map_err(bookkeeping("make the table of migrations that have run"))?;
-    sqlx::query("SELECT set_config('berth.partitions', $1, false)")
-        .bind(settings.partitions.to_string())
-        .execute(&mut *connection)
-        .await
-        .map_err(bookkeeping("tell the migrations the number of partitions"))?;
-    let mut report = Report::default();
-    for migration in planned {
-        apply_postgres(connection, migration, settings)
-            .await
-            .map_err(failed(migration))?;
-        report.applied.push(migration.version);
-    }
-    Ok(report)
+    reader.all(&APPLIED, &[], one_applied).await
 }
 
-async fn apply_postgres(
-    connection: &mut PgConnection,
-    migration: &Migration,
-    settings: &Settings,
-) -> Result<(), sqlx::Error> {
-    if !migration.in_transaction {
-        connection.execute(sqlx::raw_sql(migration.sql.clone())).await?;
-        bind(sqlx::query(RECORD), migration, settings)
-            .execute(connection)
-            .await?;
-        return Ok(());
-    }
-    let mut tx = connection.begin().await?;
-    tx.execute(sqlx::raw_sql(migration.sql.clone())).await?;
-    bind(sqlx::query(RECORD), migration, settings).execute(&mut *tx).await?;
-    tx.commit().await
+fn one_applied(row: &Row<'_>) -> Result<Applied, sqlx::Error> {
+    Ok(Applied {
+        version: row.int(0)?,
+        checksum: row.bytes(1)?,
+        floor: row.optional_int(2)?,
+    })
 }
 
-fn bind<'q, DB: sqlx::Database>(
-    record: sqlx::query::Query<'q, DB, <DB as sqlx::Database>::Arguments>,
-    migration: &Migration,
-    settings: &Settings,
-) -> sqlx::query::Query<'q, DB, <DB as sqlx::Database>::Arguments>
-where
-    i64: for<'e> sqlx::Encode<'e, DB> + sqlx::Type<DB>,
-    Option<i64>: for<'e> sqlx::Encode<'e, DB> + sqlx::Type<DB>,
-    String: for<'e> sqlx::Encode<'e, DB> + sqlx::Type<DB>,
-    Vec<u8>: for<'e> sqlx::Encode<'e, DB> + sqlx::Type<DB>,
-{
-    record
-        .bind(migration.version)
-        .bind(migration.phase.as_str().to_owned())
-        .bind(migration.description.clone())
-        .bind(migration.checksum.clone())
-        .bind(migration.floor)
-        .bind(settings.clock.now())
+/// The migration and the row that records it, in the transaction that holds the lock.
+async fn apply(mut tx: Tx, migration: &Migration, settings: &Settings) -> Result<(), MigrationError> {
+    let failed = |source| MigrationError::Failed {
+        version: migration.version,
+        description: migration.description.clone(),
+        source,
+    };
+    let partitions = settings.partitions.to_string();
+    tx.one(&SET_PARTITIONS, &[Value::Text(&partitions)], |row| row.text(0))
+        .await
+        .map_err(bookkeeping("tell the migration the number of partitions"))?;
+    tx.run_script(migration.sql.clone()).await.map_err(failed)?;
+    record(&mut tx, migration, settings.clock.now())
+        .await
+        .map_err(bookkeeping(RECORDING))?;
+    tx.commit().await.map_err(failed)
+}
+
+async fn record(tx: &mut Tx, migration: &Migration, now: i64) -> Result<(), Error> {
+    let values = [
+        Value::Int(migration.version),
+        Value::Text(migration.phase.as_str()),
+        Value::Text(&migration.description),
+        Value::Bytes(&migration.checksum),
+        Value::OptionalInt(migration.floor),
+        Value::Int(now),
+    ];
+    tx.execute(&CREATE_TABLE, &[]).await?;
+    tx.execute(&RECORD, &values).await.map(drop)
 }
