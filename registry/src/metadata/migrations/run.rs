@@ -122,7 +122,7 @@ pub async fn status(metadata: &Metadata, set: &MigrationSet) -> Result<SchemaSta
     Ok(plan::status(set, applied))
 }
 
-/// Applies what is pending. With nothing pending it only reads.
+/// Applies what is pending. With nothing pending it changes nothing.
 ///
 /// # Errors
 /// `Locked` when another run does not end in time; `Failed` leaves the earlier migrations applied.
