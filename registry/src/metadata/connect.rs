@@ -288,12 +288,14 @@ async fn connect_postgres(settings: &PostgresOptions) -> Result<Pools, ConnectEr
             options = options.ssl_mode(PgSslMode::VerifyFull);
         }
     }
-    let target = format!(
-        "{}:{}/{}",
-        options.get_host(),
-        options.get_port(),
-        options.get_database().unwrap_or("")
-    );
+    // Once without the pool: it tries again until its time is over, and then only says that it is.
+    let first = tokio::time::timeout(ACQUIRE_TIMEOUT, PgConnection::connect_with(&options)).await;
+    let first = first.map_err(|_elapsed| sqlx::Error::PoolTimedOut).flatten();
+    first
+        .map_err(|source| open(&options, source))?
+        .close()
+        .await
+        .map_err(|source| open(&options, source))?;
     let pool = PgPoolOptions::new()
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .test_before_acquire(false)
@@ -304,17 +306,24 @@ async fn connect_postgres(settings: &PostgresOptions) -> Result<Pools, ConnectEr
         .max_connections(settings.max_connections)
         .connect_with(options.clone())
         .await
-        .map_err(|source| ConnectError::Open {
-            engine: "postgres",
-            target,
-            source,
-        })?;
+        .map_err(|source| open(&options, source))?;
     let single = pool.max_connections(1);
     Ok(Pools::Postgres {
         requests,
         probe: single.clone().connect_lazy_with(options.clone()),
         migrations: single.connect_lazy_with(options.disable_statement_logging()),
     })
+}
+
+/// Names the host, port and database, never the role's password.
+fn open(options: &PgConnectOptions, source: sqlx::Error) -> ConnectError {
+    let database = options.get_database().unwrap_or_default();
+    let target = format!("{}:{}/{database}", options.get_host(), options.get_port());
+    ConnectError::Open {
+        engine: "postgres",
+        target,
+        source,
+    }
 }
 
 /// False for a connection that broke while nobody used it.
