@@ -1,6 +1,6 @@
 //! The API as clients see it: the only module, with `server`, that knows axum.
 //!
-//! One catch-all route: repository names contain slashes, so [`endpoint`] reads the path. Order of checks: path and
+//! One catch-all route: repository names contain slashes, so `endpoint` reads the path. Order of checks: path and
 //! name, method, reference, then what the workflow finds. It must not decide anything about the domain.
 
 mod admin;
