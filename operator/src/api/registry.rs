@@ -55,6 +55,8 @@ use super::storage::Storage;
         .message("more than one replica needs a database and a storage that replicas can share: set database.postgres and storage.s3, or set replicas to 1"),
     validation = Rule::new("(has(self.storage) && has(self.storage.s3)) == (has(oldSelf.storage) && has(oldSelf.storage.s3))")
         .message("storage cannot move between a volume and S3: create another Registry with the new storage and copy the images to it"),
+    validation = Rule::new("(has(self.database) && has(self.database.postgres)) == (has(oldSelf.database) && has(oldSelf.database.postgres))")
+        .message("database cannot move between SQLite and PostgreSQL, because the rows would stay behind: create another Registry with the new database and copy the images to it"),
     validation = Rule::new("(has(self.storage) && has(self.storage.filesystem) && has(self.storage.filesystem.claimName) ? self.storage.filesystem.claimName : '') == (has(oldSelf.storage) && has(oldSelf.storage.filesystem) && has(oldSelf.storage.filesystem.claimName) ? oldSelf.storage.filesystem.claimName : '')")
         .message("storage.filesystem.claimName cannot change, because the images are on that volume: create another Registry with the new claim and copy the images to it")
 )]

@@ -151,6 +151,27 @@ async fn the_storage_of_a_registry_cannot_become_another() {
 }
 
 #[tokio::test]
+async fn a_registry_neither_leaves_postgres_nor_moves_to_it() {
+    let fixture = Fixture::new().await;
+    fixture.create("postgres", &production(&json!({}))).await.unwrap();
+    let on_s3 = |database: Option<Value>| {
+        let mut spec = production(&json!({}));
+        match database {
+            Some(database) => spec["database"] = database,
+            None => drop(spec.as_object_mut().unwrap().remove("database")),
+        }
+        spec
+    };
+    fixture.create("sqlite", &on_s3(None)).await.unwrap();
+
+    let moved = "database cannot move between SQLite and PostgreSQL";
+    assert_change_refused(&fixture, "postgres", &on_s3(None), moved).await;
+    assert_change_refused(&fixture, "postgres", &on_s3(Some(json!({}))), moved).await;
+    assert_change_refused(&fixture, "sqlite", &production(&json!({})), moved).await;
+    assert!(fixture.respec("sqlite", &on_s3(Some(json!({})))).await.is_ok());
+}
+
+#[tokio::test]
 async fn a_volume_may_grow_and_not_shrink_and_keeps_its_class() {
     let fixture = Fixture::new().await;
     fixture

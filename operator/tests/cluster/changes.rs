@@ -7,7 +7,7 @@ use kube::api::{DeleteParams, PostParams};
 use serde_json::{Value, json};
 
 use crate::support::controllers::meddle;
-use crate::support::{Fixture, controllers, production};
+use crate::support::{Fixture, controllers};
 
 async fn ready(spec: &Value) -> Fixture {
     let fixture = Fixture::new().await;
@@ -110,30 +110,6 @@ async fn a_field_that_is_no_longer_wanted_goes() {
         .containers
         .remove(0);
     assert_eq!(container.resources.unwrap_or_default().limits, None);
-}
-
-#[tokio::test]
-async fn a_registry_that_leaves_postgres_gets_a_volume_an_init_container_and_the_other_strategy() {
-    let fixture = Fixture::new().await;
-    fixture.create_credentials().await;
-    fixture.create("images", &production(&json!({}))).await.unwrap();
-    fixture.pass_until_ready("images").await;
-    let mut spec = production(&json!({}));
-    spec.as_object_mut().unwrap().remove("database");
-
-    fixture.respec("images", &spec).await.unwrap();
-    fixture.pass_until_ready("images").await;
-
-    let deployment = json!(fixture.get::<Deployment>("images").await.spec);
-    assert_eq!(deployment["strategy"], json!({"type": "Recreate"}));
-    let pod = &deployment["template"]["spec"];
-    assert_eq!(pod["initContainers"][0]["name"], "migrate");
-    let volumes = pod["volumes"].as_array().unwrap();
-    let data = volumes.iter().find(|volume| volume["name"] == "data").unwrap();
-    assert_eq!(
-        *data,
-        json!({"name": "data", "persistentVolumeClaim": {"claimName": "images-data"}})
-    );
 }
 
 #[tokio::test]
