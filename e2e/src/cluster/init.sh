@@ -33,6 +33,15 @@ for setting in vm/overcommit_memory=1 vm/panic_on_oom=0 kernel/panic=10 kernel/p
     mount --bind "$file" "/proc/sys/${setting%=*}"
 done
 
+# Pods of one bridge reach each other through a Service only when the bridge's packets pass the filter.
+if [ ! -e /proc/sys/net/bridge/bridge-nf-call-iptables ]; then
+    modprobe br_netfilter 2>/dev/null || true
+    [ -e /proc/sys/net/bridge/bridge-nf-call-iptables ] || {
+        log "the kernel has no br_netfilter: load it with \`modprobe br_netfilter\`"
+        exit 1
+    }
+fi
+
 # No link leaves this network, so no packet can.
 ip link set lo up
 ip link add cni0 type bridge

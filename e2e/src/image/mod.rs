@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
+use sha2::{Digest, Sha256};
 
 use crate::{cache::Cache, shell::Log, tools::apt};
 
@@ -98,8 +99,10 @@ pub fn pause(cache: &Cache, log: &Log) -> Result<Archive> {
     )
 }
 
-/// Writes `image` to its place in the cache.
+/// Writes `image` to its place in the cache: one for each checkout, because each makes images of its own.
 fn write(cache: &Cache, reference: &str, image: &Image) -> Result<Archive> {
+    let checkout = Sha256::digest(crate::tree().as_os_str().as_encoded_bytes());
+    let folder = cache.folder(&format!("images/{}", &hex::encode(checkout)[..16]))?;
     let file = format!("{}.tar", reference.replace(['/', ':'], "_"));
-    image.write(&cache.folder("images")?.join(file), reference)
+    image.write(&folder.join(file), reference)
 }

@@ -76,7 +76,8 @@ pub fn ensure(packages: &[Package], cache: &Cache, log: &Log) -> Result<()> {
     }
     let why = || format!("install the Debian packages {}", names.join(" "));
     shell::run(apt_get().arg("update"), log, UPDATE_LIMIT).with_context(why)?;
-    let install = ["install", "--yes", "--no-install-recommends"];
+    // Whoever has another package for the same job (Docker's own containerd) must not lose it.
+    let install = ["install", "--yes", "--no-remove", "--no-install-recommends"];
     shell::run(apt_get().args(install).args(&names), log, INSTALL_LIMIT).with_context(why)?;
     let still = missing(packages);
     if !still.is_empty() {
@@ -89,11 +90,17 @@ pub fn ensure(packages: &[Package], cache: &Cache, log: &Log) -> Result<()> {
 }
 
 fn missing(packages: &[Package]) -> Vec<&'static str> {
-    packages
-        .iter()
-        .filter(|package| !Path::new(package.proof).exists())
-        .map(|package| package.name)
-        .collect()
+    let absent = packages.iter().filter(|package| !is_there(package.proof));
+    absent.map(|package| package.name).collect()
+}
+
+/// True for the file, or for a program of its name that another package brought.
+fn is_there(proof: &str) -> bool {
+    let path = Path::new(proof);
+    let folder = path.parent().and_then(Path::file_name).unwrap_or_default();
+    let program = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let is_program = ["bin", "sbin"].iter().any(|name| folder == *name) && !proof.starts_with("/usr/lib/");
+    path.exists() || (is_program && shell::which(program).is_some())
 }
 
 fn apt_get() -> Command {

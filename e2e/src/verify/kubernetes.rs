@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 
 use super::{Run, source::integration, test_binaries::pass};
 use crate::{
+    cache::Cache,
     cluster::{self, Cluster, ControlPlane, Target},
     image, install,
     shell::{self, Log},
@@ -45,8 +46,11 @@ pub(super) fn cluster(run: &Run, log: &Log) -> Result<()> {
     let images = image::build(&run.cache, log)?;
     let helm = tools::helm(&run.cache, log)?;
     tools::skopeo(&run.cache, log)?;
+    // Another checkout's run uses clusters of the same names.
+    let _alone = run.cache.lock("verify-clusters")?;
     // What an interrupted run left must not decide the result of this one.
     cluster::down(&run.cache, CLUSTER)?;
+    let _ended = Ended(&run.cache);
     let cluster = Cluster::up(&run.cache, CLUSTER, log)?;
     cluster.import(&images.registry, log)?;
     cluster.import(&images.operator, log)?;
@@ -58,6 +62,15 @@ pub(super) fn cluster(run: &Run, log: &Log) -> Result<()> {
     }
     cluster::down(&run.cache, CLUSTER).context("end the cluster")?;
     outcome
+}
+
+/// Ends the cluster on every way out; the way without an error says when that fails.
+struct Ended<'c>(&'c Cache);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        cluster::down(self.0, CLUSTER).ok();
+    }
 }
 
 /// The components' logs go with the cluster; those of a failed run are kept.

@@ -39,8 +39,8 @@ struct Arguments {
     /// List the stages and end
     #[arg(long)]
     list: bool,
-    /// Run the stage api-server against the cluster of this kubeconfig context, in place of an API server of our own. The
-    /// stage cluster looks into the node, its network and its audit log, so it always brings up its own
+    /// Run the stage api-server against the API server of this kubeconfig context, in place of one of our own. The tests
+    /// play the controllers' part, so it must run without controllers. The stage cluster looks into the node, its network and its audit log, so it always brings up its own
     #[arg(long, value_name = "NAME")]
     context: Option<String>,
 }

@@ -31,9 +31,11 @@ pub(super) fn format(_: &Run, log: &Log) -> Result<()> {
         QUICK,
     )?;
     let go = shell::which("go").context("there is no Go toolchain: install Go 1.24 or newer")?;
-    let gofmt = go.parent().unwrap_or_else(|| Path::new("/")).join("gofmt");
+    let root = shell::read(Command::new(go).args(["env", "GOROOT"]), QUICK)?;
     let unformatted = shell::read(
-        Command::new(gofmt).arg("-l").arg(crate::tree().join("e2e/kubernetes")),
+        Command::new(Path::new(root.trim()).join("bin/gofmt"))
+            .arg("-l")
+            .arg(crate::tree().join("e2e/kubernetes")),
         QUICK,
     )?;
     ensure!(unformatted.is_empty(), "gofmt would change {unformatted}");
