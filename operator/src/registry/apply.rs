@@ -47,7 +47,7 @@ pub async fn ensure_secrets(
 /// Brings the cluster to `objects` as far as it goes now, and says how far that is.
 ///
 /// The Deployment is not touched before the migration of the wanted version has succeeded: until then the pods that
-/// run go on serving. Repeating the call is safe, and writes nothing when nothing changed. Dropping it midway leaves a
+/// run go on serving. `migrated_by` is the Job that the Deployment was rolled out after. Repeating the call is safe, and writes nothing when nothing changed. Dropping it midway leaves a
 /// state from which the next call goes on.
 ///
 /// # Errors
@@ -57,6 +57,7 @@ pub async fn apply(
     registry: &ValidRegistry,
     objects: &Objects,
     observed: &Observed,
+    migrated_by: Option<&str>,
 ) -> Result<Stage, Error> {
     apply_groundwork(cluster, objects, observed).await?;
     let scrubber = Scrubber {
@@ -64,7 +65,7 @@ pub async fn apply(
         secrets: &observed.secrets,
     };
     if let Some(job) = &objects.migration
-        && let Some(unfinished) = migrate(cluster, job, observed, scrubber).await?
+        && let Some(unfinished) = migrate(cluster, job, observed, migrated_by, scrubber).await?
     {
         return Ok(unfinished);
     }
@@ -100,15 +101,20 @@ async fn apply_groundwork(cluster: &Cluster, objects: &Objects, observed: &Obser
 
 /// What the migration still needs; `None` when it is done.
 ///
-/// A Job is made once and never changed: its name already says all that its content depends on.
+/// A Job is made once and never changed: its name already says all that its content depends on. One that has done its
+/// work may be removed by anybody.
 async fn migrate(
     cluster: &Cluster,
     job: &Job,
     observed: &Observed,
+    migrated_by: Option<&str>,
     scrubber: Scrubber<'_>,
 ) -> Result<Option<Stage>, Error> {
     let name = job.name_any();
     let Some(live) = observed.jobs.iter().find(|found| found.name_any() == name) else {
+        if migrated_by == Some(name.as_str()) {
+            return Ok(None);
+        }
         cluster.apply(job, None).await?;
         return Ok(Some(Stage::Migrating {
             job: name,

@@ -90,7 +90,8 @@ async fn advance(registry: &Registry, context: &Context, observed: &mut Observed
     let applied = async {
         let digest = apply::ensure_secrets(&context.cluster, &valid, observed).await?;
         let objects = build::build(&valid, &digest);
-        apply::apply(&context.cluster, &valid, &objects, observed).await
+        let migrated_by = migration::done_by(registry, observed.deployment.as_ref());
+        apply::apply(&context.cluster, &valid, &objects, observed, migrated_by).await
     };
     match applied.await {
         Ok(stage) => Ok(stage),

@@ -160,6 +160,38 @@ async fn a_deleted_failed_job_is_started_again_and_the_rollout_goes_on() {
 }
 
 #[tokio::test]
+async fn a_deleted_finished_job_is_not_run_again_and_the_registry_stays_ready() {
+    let fixture = registry().await;
+    fixture.pass_until_ready("images").await;
+    let done = only_job(&fixture).await.name_any();
+
+    fixture
+        .api::<Job>()
+        .delete(&done, &DeleteParams::background())
+        .await
+        .unwrap();
+    let after = fixture.pass("images").await;
+
+    assert_eq!(condition(&after, ConditionType::Ready).0, "True");
+    assert!(fixture.list::<Job>().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_corrected_spec_is_migrated_by_another_job_without_a_hand() {
+    let (fixture, _, job) = failed_upgrade("ERROR: too many connections").await;
+    let corrected = json!({"version": "0.2.0", "config": {"database": {"max_connections": 2}}});
+
+    fixture.respec("images", &production(&corrected)).await.unwrap();
+    let migrating = fixture.pass("images").await;
+
+    assert_eq!(condition(&migrating, ConditionType::Progressing).1, "Migrating");
+    assert_eq!(image(&fixture).await, "berth/berth-registry:0.1.0");
+    fixture.pass_until_ready("images").await;
+    assert_eq!(image(&fixture).await, "berth/berth-registry:0.2.0");
+    assert_ne!(only_job(&fixture).await.name_any(), job.name_any());
+}
+
+#[tokio::test]
 async fn going_back_to_the_running_version_ends_the_failure() {
     let (fixture, ..) = failed_upgrade("ERROR: out of disk").await;
 

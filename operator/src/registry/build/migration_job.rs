@@ -1,21 +1,20 @@
 //! The Job that migrates a PostgreSQL database before the pods change.
 //!
-//! Its name says what it was for: this Registry, this database, this image. So a finished Job of another version is
-//! never taken for this one's, and nothing about a Job is ever changed. It stays until the rollout that it was for is
-//! complete: it is the record of what happened.
+//! Its name says what it was for: this Registry, and everything that its pod is made of. So a finished Job of another
+//! version is never taken for this one's, nothing about a Job is ever changed, and a corrected spec starts a new Job by
+//! itself. It stays until the next version's rollout is complete: it is the record of what happened.
 
 use k8s_openapi::api::batch::v1::{
     Job, JobSpec, PodFailurePolicy, PodFailurePolicyOnExitCodesRequirement, PodFailurePolicyOnPodConditionsPattern,
     PodFailurePolicyRule,
 };
-use k8s_openapi::api::core::v1::PodTemplateSpec;
+use k8s_openapi::api::core::v1::{PodSpec, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::json;
 
 use super::super::validate::ValidRegistry;
 use super::metadata;
 use super::pod::{self, Data};
-use crate::api::database::Postgres;
 use crate::content_hash;
 use crate::labels::{self, Component, names};
 
@@ -27,12 +26,12 @@ const USED_WRONGLY: i32 = 2;
 const LOCKED: i32 = 20;
 /// How often a failed migration is tried again before a person is asked.
 const RETRIES: i32 = 2;
-/// How long all tries together may take.
-const DEADLINE_SECS: i64 = 1800;
+/// How long all tries together may take: a large table is not rewritten within minutes, and a migration that is cut
+/// off begins again.
+const DEADLINE_SECS: i64 = 6 * 3600;
 
 pub(super) fn build(registry: &ValidRegistry, config_name: &str) -> Option<Job> {
-    let postgres = registry.postgres.as_ref()?;
-    let name = names::migration_job(&registry.name, &hash(registry, postgres));
+    registry.postgres.as_ref()?;
     let arguments = ["migrate", "up", "--phase", "pre", "--output", "json"];
     let mut pod = pod::spec(
         registry,
@@ -41,6 +40,7 @@ pub(super) fn build(registry: &ValidRegistry, config_name: &str) -> Option<Job> 
         vec![pod::container(registry, CONTAINER, &arguments)],
     );
     pod.restart_policy = Some("Never".to_owned());
+    let name = names::migration_job(&registry.name, &hash(registry, &pod));
     Some(Job {
         metadata: metadata(registry, name, Component::Migration),
         spec: Some(JobSpec {
@@ -60,10 +60,10 @@ pub(super) fn build(registry: &ValidRegistry, config_name: &str) -> Option<Job> 
     })
 }
 
-/// How the database is reached belongs to it, so a corrected spec starts a new Job by itself.
-fn hash(registry: &ValidRegistry, postgres: &Postgres) -> String {
-    let database = content_hash::sorted(&json!(postgres)).to_string();
-    content_hash::short(&[&registry.uid, &database, &registry.image.reference, "pre"])
+/// The pod's arguments name the phase, and its `ConfigMap` is named after its content: how the database is reached is
+/// in it.
+fn hash(registry: &ValidRegistry, pod: &PodSpec) -> String {
+    content_hash::short(&[&registry.uid, &content_hash::sorted(&json!(pod)).to_string()])
 }
 
 fn failure_policy() -> PodFailurePolicy {

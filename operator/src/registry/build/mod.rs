@@ -1,7 +1,7 @@
 //! From a valid Registry to the objects that make it; pure, and cannot fail.
 //!
-//! The same Registry always gives the same objects, so an operator that restarts, or a new release of it, changes
-//! nothing by itself.
+//! The same Registry always gives the same objects, so an operator that restarts changes nothing. A new release of it
+//! changes what it builds in another way, and a pod template that is another one replaces the pods.
 
 mod config_map;
 mod deployment;
@@ -25,6 +25,9 @@ use crate::labels::{self, Component, names};
 
 /// Annotation of the pods with the digest of the Secrets that they have read.
 pub const SECRETS_DIGEST: &str = "berth.dev/secrets-digest";
+
+/// Annotation of the Deployment with the name of the migration Job that came before it.
+pub const MIGRATED_BY: &str = "berth.dev/migrated-by";
 
 /// Everything that a Registry is made of, but for the generated Secret.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,13 +55,18 @@ pub struct Objects {
 pub fn build(registry: &ValidRegistry, secrets_digest: &str) -> Objects {
     let config_map = config_map::build(registry);
     let config_name = config_map.metadata.name.clone().unwrap_or_default();
+    let migration = migration_job::build(registry, &config_name);
+    let mut deployment = deployment::build(registry, &config_name, secrets_digest);
+    if let Some(job) = migration.as_ref().and_then(|job| job.metadata.name.clone()) {
+        deployment.metadata.annotations = Some([(MIGRATED_BY.to_owned(), job)].into());
+    }
     Objects {
         service_account: service_account(registry),
         claim: registry.volume.as_ref().and_then(|volume| claim(registry, volume)),
         service: service::clients(registry),
         admin_service: service::admin(registry),
-        migration: migration_job::build(registry, &config_name),
-        deployment: deployment::build(registry, &config_name, secrets_digest),
+        migration,
+        deployment,
         config_map,
     }
 }

@@ -99,32 +99,35 @@ fn postgres_is_migrated_by_a_job_and_pods_are_replaced_one_by_one() {
 }
 
 #[test]
-fn a_migration_is_named_after_registry_database_and_image() {
+fn a_migration_is_named_after_the_registry_and_everything_that_its_pod_is_made_of() {
     let name = |registry: &Registry| objects(registry).migration.unwrap().metadata.name.unwrap();
     let first = name(&production(&json!({})));
-    let mut other_uid = production(&json!({}));
-    other_uid.metadata.uid = Some("uid-2".to_owned());
-    let mut other_host = production(&json!({}));
-    other_host
-        .spec
-        .database
-        .as_mut()
-        .unwrap()
-        .postgres
-        .as_mut()
-        .unwrap()
-        .host = "db2".to_owned();
+    let mut others = vec![production(&json!({}))];
+    others[0].metadata.uid = Some("uid-2".to_owned());
+    let changes = [
+        json!({"version": "0.2.0"}),
+        json!({"image": {"pullSecrets": [{"name": "pull"}]}}),
+        json!({"image": {"pullPolicy": "Always"}}),
+        json!({"config": {"database": {"max_connections": 4}}}),
+        json!({"database": {"postgres": {"host": "db2", "name": "berth", "credentialsRef": {"name": "db"}}}}),
+    ];
+    others.extend(changes.iter().map(production));
+
+    let names: std::collections::BTreeSet<_> = others.iter().map(name).collect();
 
     assert!(first.starts_with("images-mig-pre-"), "{first}");
+    assert_eq!(names.len(), others.len(), "{names:?}");
+    assert!(!names.contains(&first), "{first} is in {names:?}");
+}
+
+#[test]
+fn what_no_migration_depends_on_leaves_its_name() {
+    let name = |more: Value| objects(&production(&more)).migration.unwrap().metadata.name.unwrap();
+
     assert_eq!(
-        first,
-        name(&production(
-            &json!({"replicas": 4, "config": {"log": {"level": "debug"}}})
-        ))
+        name(json!({})),
+        name(json!({"replicas": 4, "resources": {"limits": {"memory": "1Gi"}}, "service": {"port": 80}}))
     );
-    assert_ne!(first, name(&production(&json!({"version": "0.2.0"}))));
-    assert_ne!(first, name(&other_uid));
-    assert_ne!(first, name(&other_host));
 }
 
 #[test]
