@@ -123,18 +123,28 @@ pub fn digest(http_secret: &[u8], credentials: &[Credential], secrets: &Secrets)
     hex::encode(&digest.finalize()[..8])
 }
 
-/// `text` without the secret values, and without user names and passwords in URLs.
+/// `text` without the secret values, as they are and as a JSON string has them, and without user names and passwords
+/// in URLs.
 pub fn scrubbed(text: &str, credentials: &[Credential], secrets: &Secrets) -> String {
     let secret_values = credentials
         .iter()
         .filter(|credential| matches!(credential.delivery, Delivery::SecretVariable(_)))
         .filter_map(|credential| std::str::from_utf8(secrets.get(&credential.secret)?.get(&credential.key)?).ok());
-    let mut secret_values: Vec<&str> = secret_values.map(str::trim).filter(|value| !value.is_empty()).collect();
+    let secret_values = secret_values.map(str::trim).filter(|value| !value.is_empty());
+    let mut secret_values: Vec<String> = secret_values
+        .flat_map(|value| [value.to_owned(), json_escaped(value)])
+        .collect();
     // A value that is part of another must not break that one up.
     secret_values.sort_by_key(|value| std::cmp::Reverse(value.len()));
     secret_values
         .into_iter()
-        .fold(without_url_credentials(text), |text, value| text.replace(value, "***"))
+        .fold(without_url_credentials(text), |text, value| text.replace(&value, "***"))
+}
+
+/// `value` as it is between the quotes of a JSON string.
+fn json_escaped(value: &str) -> String {
+    let quoted = serde_json::Value::from(value).to_string();
+    quoted[1..quoted.len() - 1].to_owned()
 }
 
 /// `scheme://user:password@host` as `scheme://***@host`.
@@ -221,6 +231,15 @@ mod tests {
             scrubbed("key-and-more is wrong", &[password(), other], &secrets),
             "*** is wrong"
         );
+    }
+
+    #[test]
+    fn a_secret_within_a_json_string_is_not_shown() {
+        let text = serde_json::json!({"error": "password a\"b\\c refused"}).to_string();
+
+        let scrubbed = scrubbed(&text, &[password()], &secrets("a\"b\\c"));
+
+        assert_eq!(scrubbed, r#"{"error":"password *** refused"}"#);
     }
 
     #[test]

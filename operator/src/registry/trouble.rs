@@ -10,6 +10,8 @@ use crate::api::conditions::Reason;
 const LAST_WORDS_BYTES: usize = 500;
 /// How many lines of it.
 const LAST_WORDS_LINES: usize = 10;
+/// From this length on, what Kubernetes took from a container's log may begin within a line, in bytes.
+const LOG_TAIL_BYTES: usize = 2048;
 /// Name of the init container that migrates SQLite.
 const MIGRATE: &str = "migrate";
 
@@ -42,11 +44,13 @@ pub struct Scrubber<'a> {
     pub secrets: &'a Secrets,
 }
 
-/// The first trouble of the pods that serve, or of the Deployment that makes them.
+/// The first trouble of the pods that are to serve, or of the Deployment that makes them.
+///
+/// A pod that has ended, such as one that was evicted, has another in its place: only that one counts.
 pub fn of_serving_pods(deployment: &Deployment, pods: &[Pod], scrubber: Scrubber<'_>) -> Option<Trouble> {
     let serving = pods
         .iter()
-        .filter(|pod| label(pod, "app.kubernetes.io/component") == Some("registry"));
+        .filter(|pod| label(pod, "app.kubernetes.io/component") == Some("registry") && !has_ended(pod));
     let (mut person, mut time): (Vec<_>, Vec<_>) = serving
         .filter_map(|pod| of_pod(pod, scrubber))
         .chain(of_deployment(deployment))
@@ -62,13 +66,8 @@ pub fn of_job_pods(job: &str, pods: &[Pod], scrubber: Scrubber<'_>) -> Option<Tr
 
 /// What the newest failed pod of a Job printed last.
 pub fn last_words_of_job(job: &str, pods: &[Pod], scrubber: Scrubber<'_>) -> Option<String> {
-    let failed = |pod: &&Pod| {
-        pod.status
-            .as_ref()
-            .is_some_and(|status| status.phase.as_deref() == Some("Failed"))
-    };
     let newest = of_job(job, pods)
-        .filter(failed)
+        .filter(|pod| phase(pod) == Some("Failed"))
         .max_by_key(|pod| pod.metadata.creation_timestamp.clone())?;
     let end = statuses(newest).find_map(|status| end_of(status.state.as_ref()))?;
     Some(last_words(end, scrubber))
@@ -77,6 +76,14 @@ pub fn last_words_of_job(job: &str, pods: &[Pod], scrubber: Scrubber<'_>) -> Opt
 fn of_job<'a>(job: &'a str, pods: &'a [Pod]) -> impl Iterator<Item = &'a Pod> {
     pods.iter()
         .filter(move |pod| label(pod, "batch.kubernetes.io/job-name") == Some(job))
+}
+
+fn phase(pod: &Pod) -> Option<&str> {
+    pod.status.as_ref()?.phase.as_deref()
+}
+
+fn has_ended(pod: &Pod) -> bool {
+    matches!(phase(pod), Some("Failed" | "Succeeded"))
 }
 
 fn label<'a>(pod: &'a Pod, key: &str) -> Option<&'a str> {
@@ -153,11 +160,7 @@ fn of_container(pod: &str, status: &ContainerStatus, scrubber: Scrubber<'_>) -> 
 
 /// A container that ended badly is in trouble until it serves: also while it is tried again.
 fn of_ended_container(pod: &str, status: &ContainerStatus, scrubber: Scrubber<'_>) -> Option<Trouble> {
-    if status.ready || end_of(status.state.as_ref()).is_some_and(|end| end.exit_code == 0) {
-        return None;
-    }
-    let end = end_of(status.state.as_ref()).or_else(|| end_of(status.last_state.as_ref()));
-    let end = end.filter(|end| end.exit_code != 0)?;
+    let end = bad_end(status)?;
     let why = end.reason.as_deref().unwrap_or("Error");
     let message = format!(
         "pod {pod}: container {} ended with code {} ({why}): {}",
@@ -175,6 +178,22 @@ fn of_ended_container(pod: &str, status: &ContainerStatus, scrubber: Scrubber<'_
         message,
         needs: Needs::Person,
     })
+}
+
+/// How a container ended that has not served since.
+fn bad_end(status: &ContainerStatus) -> Option<&ContainerStateTerminated> {
+    let state = status.state.as_ref();
+    if let Some(end) = end_of(state) {
+        return Some(end).filter(|end| end.exit_code != 0);
+    }
+    let waiting = state.and_then(|state| state.waiting.as_ref());
+    let backs_off = waiting.is_some_and(|waiting| waiting.reason.as_deref() == Some("CrashLoopBackOff"));
+    // Once started, it was ready after that end: if it is not now, that has another cause.
+    let starts = state.is_some_and(|state| state.running.is_some()) && status.started != Some(true) && !status.ready;
+    if !backs_off && !starts {
+        return None;
+    }
+    end_of(status.last_state.as_ref()).filter(|end| end.exit_code != 0)
 }
 
 fn of_scheduling(name: &str, pod: &Pod) -> Option<Trouble> {
@@ -198,11 +217,8 @@ fn end_of(state: Option<&ContainerState>) -> Option<&ContainerStateTerminated> {
 }
 
 fn last_words(end: &ContainerStateTerminated, scrubber: Scrubber<'_>) -> String {
-    let printed = credentials::scrubbed(
-        end.message.as_deref().unwrap_or_default().trim(),
-        scrubber.credentials,
-        scrubber.secrets,
-    );
+    let printed = whole_lines(end.message.as_deref().unwrap_or_default()).trim();
+    let printed = credentials::scrubbed(printed, scrubber.credentials, scrubber.secrets);
     if printed.is_empty() {
         return "it printed nothing".to_owned();
     }
@@ -210,6 +226,14 @@ fn last_words(end: &ContainerStateTerminated, scrubber: Scrubber<'_>) -> String 
     let text = lines[lines.len().saturating_sub(LAST_WORDS_LINES)..].join("\n");
     let start = text.ceil_char_boundary(text.len().saturating_sub(LAST_WORDS_BYTES));
     text[start..].to_owned()
+}
+
+/// `tail` without a first line that may be the end of one only: half a secret would not be recognised in it.
+fn whole_lines(tail: &str) -> &str {
+    if tail.len() < LOG_TAIL_BYTES {
+        return tail;
+    }
+    tail.split_once('\n').map_or(tail, |(_, whole)| whole)
 }
 
 #[cfg(test)]
@@ -267,6 +291,56 @@ mod tests {
 
         assert_eq!(trouble.reason, Reason::PodsCrash);
         assert!(trouble.message.ends_with("no such bucket"), "{}", trouble.message);
+    }
+
+    #[test]
+    fn a_pod_that_was_evicted_or_shut_down_is_no_trouble_of_the_one_in_its_place() {
+        let ended = container("registry", &ended("killed"), &json!({}));
+
+        for phase in ["Failed", "Succeeded"] {
+            assert_eq!(trouble(&json!({"phase": phase, "containerStatuses": [ended]})), None);
+        }
+        assert!(trouble(&json!({"phase": "Running", "containerStatuses": [ended]})).is_some());
+    }
+
+    #[test]
+    fn a_container_that_has_started_since_its_crash_only_waits() {
+        let mut container = container("registry", &json!({"running": {}}), &ended("out of memory"));
+        container["started"] = json!(true);
+
+        assert_eq!(trouble(&json!({"containerStatuses": [container]})), None);
+    }
+
+    #[test]
+    fn a_container_that_is_made_again_after_a_restart_of_its_node_only_waits() {
+        let waiting = json!({"waiting": {"reason": "ContainerCreating"}});
+        let container = container("registry", &waiting, &ended("unknown"));
+
+        assert_eq!(trouble(&json!({"containerStatuses": [container]})), None);
+    }
+
+    #[test]
+    fn a_container_that_backs_off_is_in_trouble_whatever_it_was_before() {
+        let waiting = json!({"waiting": {"reason": "CrashLoopBackOff"}});
+        let mut container = container("registry", &waiting, &ended("out of memory"));
+        container["started"] = json!(true);
+
+        assert_eq!(
+            trouble(&json!({"containerStatuses": [container]})).unwrap().reason,
+            Reason::PodsCrash
+        );
+    }
+
+    #[test]
+    fn a_line_that_is_cut_off_is_not_repeated() {
+        let whole = format!("whole{}", " ".repeat(10));
+
+        assert_eq!(
+            whole_lines(&format!("ter2 refused\n{whole}")),
+            format!("ter2 refused\n{whole}")
+        );
+        let tail = format!("ter2 {}\n{whole}", "x".repeat(LOG_TAIL_BYTES));
+        assert_eq!(whole_lines(&tail), whole);
     }
 
     #[test]
