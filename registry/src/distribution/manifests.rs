@@ -60,7 +60,12 @@ impl Distribution {
         let now = self.now();
         let mut tx = self.metadata.begin().await?;
         let key = repositories::ensure(&mut tx, repository, now).await?;
-        let (present, missing) = sorted(&mut tx, key, references).await?;
+        let (mut present, mut missing) = sorted(&mut tx, key, references).await?;
+        if !missing.is_empty() {
+            // What it may lack can be on its way. Whoever brings it must see that it is missed, or be seen.
+            repositories::lock(&mut tx, key).await?;
+            (present, missing) = sorted(&mut tx, key, references).await?;
+        }
         let new = NewManifest {
             digest: &digest,
             media_type: &manifest.media_type,

@@ -34,6 +34,12 @@ statements! {
          WHERE path = $1 AND deleted_at IS NULL
          FOR KEY SHARE",
     );
+    // Waits for everyone who writes to the repository, and keeps the next ones waiting.
+    LOCK = Statement::each(
+        "repositories.lock",
+        "SELECT id FROM repositories WHERE namespace_id = $1 AND id = $2",
+        "SELECT id FROM repositories WHERE namespace_id = $1 AND id = $2 FOR UPDATE",
+    );
     ADD_NAMESPACE = Statement::both(
         "namespaces.add",
         "INSERT INTO namespaces (name, created_at)
@@ -100,6 +106,15 @@ pub async fn ensure(tx: &mut Tx, name: &RepositoryName, now: Micros) -> Result<R
     let values = [Value::Int(namespace), Value::Text(name.as_str()), Value::Int(now)];
     let added = tx.one(&ADD, &values, |row| key(row.int(0)?, row.int(1)?)).await?;
     added.ok_or_else(|| Error::of(ADD.name, sqlx::Error::RowNotFound))
+}
+
+/// Holds the repository alone until the end of the transaction: no blob is linked and no manifest added meanwhile.
+///
+/// # Errors
+/// `Conflict` when two transactions want it at once.
+pub async fn lock(tx: &mut Tx, key: RepositoryKey) -> Result<(), Error> {
+    let values = [Value::Int(key.namespace), Value::Int(key.repository)];
+    tx.one(&LOCK, &values, |row| row.int(0)).await.map(drop)
 }
 
 async fn ensure_namespace(tx: &mut Tx, name: &str, now: Micros) -> Result<i64, Error> {
