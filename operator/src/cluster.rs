@@ -6,7 +6,7 @@ use std::fmt::Debug;
 
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::runtime::events::{Event, Recorder};
 use kube::{Client, Resource, ResourceExt};
 use serde::Serialize;
@@ -36,6 +36,15 @@ impl<K> Object for K where
         + Send
         + Sync
 {
+}
+
+/// What became of a write that was decided on what may be out of date.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// It was carried out.
+    Done,
+    /// It was not: somebody has changed the object since it was read.
+    Stale,
 }
 
 /// The API server, as far as the operator may use it.
@@ -141,33 +150,49 @@ impl Cluster {
         applied.map_err(failed::<K>(Verb::Patch, &name))
     }
 
-    /// Makes `status` the status of the Registry of that name.
+    /// Makes `status` the status of `registry`, unless that has changed since it was read: then it says
+    /// [`Written::Stale`] and changes nothing.
     ///
     /// # Errors
     /// [`Error::Api`].
-    pub async fn apply_status(&self, namespace: &str, name: &str, status: &Value) -> Result<(), Error> {
+    pub async fn apply_status(&self, registry: &Registry, status: &Value) -> Result<Written, Error> {
         self.check::<Registry>("status", Verb::Patch)?;
+        let namespace = registry.namespace().ok_or(Error::Incomplete("namespace"))?;
+        let version = registry
+            .resource_version()
+            .ok_or(Error::Incomplete("resource version"))?;
+        let name = registry.name_any();
         let patch = serde_json::json!({
             "apiVersion": Registry::api_version(&()), "kind": Registry::kind(&()),
-            "metadata": {"name": name}, "status": status,
+            "metadata": {"name": name, "resourceVersion": version}, "status": status,
         });
         let parameters = PatchParams::apply(OPERATOR).force();
         let applied = self
-            .api::<Registry>(namespace)
-            .patch_status(name, &parameters, &Patch::Apply(&patch))
+            .api::<Registry>(&namespace)
+            .patch_status(&name, &parameters, &Patch::Apply(&patch))
             .await;
-        applied.map(drop).map_err(failed::<Registry>(Verb::Patch, name))
+        match applied {
+            Ok(_) => Ok(Written::Done),
+            Err(error) if is_conflict(&error) => Ok(Written::Stale),
+            Err(error) => Err(failed::<Registry>(Verb::Patch, &name)(error)),
+        }
     }
 
-    /// Removes the object and what it owns; one that is gone already is no error.
+    /// Removes the object with that UID and what it owns; that it is gone already, or another one is in its place, is
+    /// no error.
     ///
     /// # Errors
     /// [`Error::Api`].
-    pub async fn delete<K: Object>(&self, namespace: &str, name: &str) -> Result<(), Error> {
+    pub async fn delete<K: Object>(&self, namespace: &str, name: &str, uid: &str) -> Result<(), Error> {
         self.check::<K>("", Verb::Delete)?;
-        match self.api::<K>(namespace).delete(name, &DeleteParams::background()).await {
+        let this_one = Preconditions {
+            uid: Some(uid.to_owned()),
+            resource_version: None,
+        };
+        let parameters = DeleteParams::background().preconditions(this_one);
+        match self.api::<K>(namespace).delete(name, &parameters).await {
             Ok(_) => Ok(()),
-            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
             Err(error) => Err(failed::<K>(Verb::Delete, name)(error)),
         }
     }

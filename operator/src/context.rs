@@ -30,6 +30,8 @@ pub struct Context {
     pub metrics: Metrics,
     /// How often each object has failed in a row.
     pub failures: Failures,
+    /// How often the pods of each object have not answered in a row.
+    pub silences: Failures,
 }
 
 /// How often each object has failed in a row, by kind, name and namespace.

@@ -149,7 +149,11 @@ fn retry(registry: Arc<Registry>, error: &Error, context: Arc<Context>) -> Actio
 /// An object that is gone by the time of its pass is no failure: Kubernetes removes what belonged to it.
 fn note(failed: &controller::Error<Error, watcher::Error>, context: &Context) {
     let (what, cause): (String, &dyn std::error::Error) = match failed {
-        controller::Error::ObjectNotFound(object) => return context.failures.forget(&object.to_string()),
+        controller::Error::ObjectNotFound(object) => {
+            let object = object.to_string();
+            context.silences.forget(&object);
+            return context.failures.forget(&object);
+        }
         controller::Error::ReconcilerFailed(error, object) => (format!("{object} could not be looked after"), error),
         controller::Error::QueueError(error) => ("watching failed and is tried again".to_owned(), error),
         controller::Error::RunnerError(error) => ("a controller failed".to_owned(), error),

@@ -150,6 +150,7 @@ impl Run {
             },
             metrics,
             failures: Failures::default(),
+            silences: Failures::default(),
         })
     }
 }

@@ -9,7 +9,7 @@ use super::build::{self, Objects};
 use super::credentials::{self, HTTP_SECRET_KEY};
 use super::migration::{JobState, state};
 use super::observe::{self, Observed};
-use super::prune::{self, Superseded};
+use super::prune::{self, Superseded, Unneeded};
 use super::rollout::Rollout;
 use super::status::Stage;
 use super::trouble::{self, Scrubber};
@@ -71,7 +71,12 @@ pub async fn apply(
     }
     let deployment: Deployment = cluster.apply(&objects.deployment, observed.deployment.as_ref()).await?;
     if Rollout::of(&deployment).is_complete() {
-        remove(cluster, &registry.namespace, &prune::superseded(objects, observed)).await?;
+        remove(
+            cluster,
+            &registry.namespace,
+            &prune::superseded(&registry.uid, objects, observed),
+        )
+        .await?;
     }
     let trouble = trouble::of_serving_pods(&deployment, &observed.pods, scrubber);
     Ok(Stage::Deployed {
@@ -135,11 +140,11 @@ async fn migrate(
 }
 
 async fn remove(cluster: &Cluster, namespace: &str, superseded: &Superseded) -> Result<(), Error> {
-    for name in &superseded.config_maps {
-        cluster.delete::<ConfigMap>(namespace, name).await?;
+    for Unneeded { name, uid } in &superseded.config_maps {
+        cluster.delete::<ConfigMap>(namespace, name, uid).await?;
     }
-    for name in &superseded.jobs {
-        cluster.delete::<Job>(namespace, name).await?;
+    for Unneeded { name, uid } in &superseded.jobs {
+        cluster.delete::<Job>(namespace, name, uid).await?;
     }
     Ok(())
 }

@@ -27,9 +27,11 @@ use std::time::Duration;
 
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
+use kube::runtime::reflector::ObjectRef;
 
-use crate::api::Registry;
 use crate::api::conditions::Reason;
+use crate::api::{Registry, RegistryStatus};
+use crate::cluster::Written;
 use crate::context::Context;
 use crate::error::{self, Error, IDLE};
 use crate::events;
@@ -63,17 +65,21 @@ pub async fn reconcile(registry: Arc<Registry>, context: Arc<Context>) -> Result
         report: report.as_ref(),
     };
     let status = status::status(&registry, &stage, seen, context.clock.now());
-    publish(&registry, &context, &status).await?;
-    Ok(Action::requeue(next_look(
-        &stage,
-        report.is_some() && observed.service.is_some(),
-    )))
+    if publish(&registry, &context, &status).await? == Written::Stale {
+        return Ok(Action::requeue(Duration::ZERO));
+    }
+    let object = ObjectRef::from_obj(registry.as_ref()).to_string();
+    if report.is_some() {
+        context.silences.forget(&object);
+    }
+    let silence = (stage.is_complete() && report.is_none()).then(|| context.silences.wait(&object));
+    Ok(Action::requeue(next_look(&stage, silence, observed.service.is_some())))
 }
 
-/// When to look again though nothing was heard.
-fn next_look(stage: &Stage, is_known: bool) -> Duration {
+/// When to look again though nothing was heard. Pods that did not answer are to be left alone for `silence`.
+fn next_look(stage: &Stage, silence: Option<Duration>, is_reachable: bool) -> Duration {
     match stage {
-        Stage::Deployed { .. } if stage.is_complete() && is_known => IDLE,
+        Stage::Deployed { .. } if stage.is_complete() && is_reachable => silence.map_or(IDLE, |wait| wait.max(SOON)),
         // A change of the spec or the end of the Job is heard of.
         Stage::MigrationFailed { .. } => IDLE,
         Stage::Refused(refusal) if refusal.reason == Reason::InvalidSpec => IDLE,
@@ -128,20 +134,21 @@ async fn report(registry: &Registry, context: &Context, observed: &Observed) -> 
 }
 
 /// Writes the status, and tells its transitions, if it is another one.
-async fn publish(registry: &Registry, context: &Context, status: &crate::api::RegistryStatus) -> Result<(), Error> {
+///
+/// A transition is one from the status that `registry` has. When that is not the newest any more, the transition may
+/// have been told already, so nothing is written or told.
+async fn publish(registry: &Registry, context: &Context, status: &RegistryStatus) -> Result<Written, Error> {
     if registry.status.as_ref() == Some(status) {
-        return Ok(());
+        return Ok(Written::Done);
     }
-    let namespace = registry.namespace().ok_or(Error::Incomplete("namespace"))?;
     let serialised = serde_json::to_value(status);
     let value = serialised.map_err(|source| Error::Serialise {
         kind: "RegistryStatus".to_owned(),
         source,
     })?;
-    context
-        .cluster
-        .apply_status(&namespace, &registry.name_any(), &value)
-        .await?;
+    if context.cluster.apply_status(registry, &value).await? == Written::Stale {
+        return Ok(Written::Stale);
+    }
 
     let before = registry
         .status
@@ -151,5 +158,5 @@ async fn publish(registry: &Registry, context: &Context, status: &crate::api::Re
     for event in events::transitions(before, &status.conditions) {
         context.cluster.publish(registry, &event).await?;
     }
-    Ok(())
+    Ok(Written::Done)
 }

@@ -3,7 +3,7 @@
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::{ConfigMap, Service, ServiceAccount};
 use kube::ResourceExt;
-use kube::api::{DeleteParams, PostParams};
+use kube::api::{DeleteParams, ObjectMeta, PostParams};
 use serde_json::{Value, json};
 
 use crate::support::controllers::meddle;
@@ -138,6 +138,26 @@ async fn an_old_configuration_goes_once_nothing_refers_to_it() {
     fixture.pass("images").await;
 
     assert_ne!(only_config_map(&fixture).await, old);
+}
+
+#[tokio::test]
+async fn a_configuration_that_somebody_else_labelled_alike_is_left_alone() {
+    let fixture = ready(&json!({})).await;
+    let mut anothers: ConfigMap = fixture.get(&only_config_map(&fixture).await).await;
+    anothers.metadata = ObjectMeta {
+        name: Some("mine".to_owned()),
+        labels: anothers.metadata.labels,
+        ..ObjectMeta::default()
+    };
+    fixture
+        .api::<ConfigMap>()
+        .create(&PostParams::default(), &anothers)
+        .await
+        .unwrap();
+
+    fixture.pass("images").await;
+
+    fixture.get::<ConfigMap>("mine").await;
 }
 
 async fn only_config_map(fixture: &Fixture) -> String {

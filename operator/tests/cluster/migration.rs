@@ -117,7 +117,7 @@ async fn a_failed_migration_is_told_once_in_a_warning_with_the_remedy() {
     }
 
     let warnings: Vec<Event> = fixture
-        .list::<Event>()
+        .events()
         .await
         .into_iter()
         .filter(|event| event.type_.as_deref() == Some("Warning"))

@@ -7,7 +7,6 @@ use berth_operator::api::Registry;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Secret, Service, ServiceAccount};
-use k8s_openapi::api::events::v1::Event;
 use kube::ResourceExt;
 use serde_json::json;
 
@@ -16,20 +15,20 @@ use crate::support::{Fixture, production};
 /// The resource version of every object in the namespace that the operator could write.
 async fn versions(fixture: &Fixture) -> BTreeMap<String, String> {
     let mut versions = BTreeMap::new();
-    note::<Registry>(fixture, &mut versions).await;
-    note::<Deployment>(fixture, &mut versions).await;
-    note::<Job>(fixture, &mut versions).await;
-    note::<ConfigMap>(fixture, &mut versions).await;
-    note::<PersistentVolumeClaim>(fixture, &mut versions).await;
-    note::<Secret>(fixture, &mut versions).await;
-    note::<Service>(fixture, &mut versions).await;
-    note::<ServiceAccount>(fixture, &mut versions).await;
-    note::<Event>(fixture, &mut versions).await;
+    note(&fixture.list::<Registry>().await, &mut versions);
+    note(&fixture.list::<Deployment>().await, &mut versions);
+    note(&fixture.list::<Job>().await, &mut versions);
+    note(&fixture.list::<ConfigMap>().await, &mut versions);
+    note(&fixture.list::<PersistentVolumeClaim>().await, &mut versions);
+    note(&fixture.list::<Secret>().await, &mut versions);
+    note(&fixture.list::<Service>().await, &mut versions);
+    note(&fixture.list::<ServiceAccount>().await, &mut versions);
+    note(&fixture.events().await, &mut versions);
     versions
 }
 
-async fn note<K: berth_operator::cluster::Object>(fixture: &Fixture, versions: &mut BTreeMap<String, String>) {
-    for object in fixture.list::<K>().await {
+fn note<K: berth_operator::cluster::Object>(objects: &[K], versions: &mut BTreeMap<String, String>) {
+    for object in objects {
         versions.insert(
             format!("{} {}", K::kind(&()), object.name_any()),
             object.resource_version().unwrap(),

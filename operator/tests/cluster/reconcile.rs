@@ -1,12 +1,16 @@
 //! What a Registry becomes.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use berth_operator::api::Registry;
 use berth_operator::api::conditions::ConditionType;
+use berth_operator::registry;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Secret, Service, ServiceAccount};
-use k8s_openapi::api::events::v1::Event;
 use kube::ResourceExt;
 use kube::api::{DeleteParams, PostParams};
+use kube::runtime::controller::Action;
 use serde_json::json;
 
 use crate::support::{Fixture, condition, production};
@@ -226,7 +230,7 @@ async fn each_transition_is_told_once() {
     }
 
     let mut told: Vec<_> = fixture
-        .list::<Event>()
+        .events()
         .await
         .into_iter()
         .map(|event| event.reason.unwrap())
@@ -234,4 +238,23 @@ async fn each_transition_is_told_once() {
     told.sort();
 
     assert_eq!(told, ["Ready", "RollingOut"]);
+}
+
+#[tokio::test]
+async fn a_pass_over_a_registry_that_has_changed_since_neither_writes_a_status_nor_tells_an_event() {
+    let fixture = Fixture::new().await;
+    let stale = fixture.create("images", &json!({})).await.unwrap();
+    let written = fixture.pass("images").await;
+    let told = fixture.events().await.len();
+
+    let next = registry::reconcile(Arc::new(stale), Arc::clone(&fixture.context))
+        .await
+        .unwrap();
+
+    assert_eq!(next, Action::requeue(Duration::ZERO));
+    assert_eq!(fixture.get::<Registry>("images").await, written);
+    assert!(told > 0);
+    let events = fixture.events().await;
+    assert_eq!(events.len(), told);
+    assert!(events.iter().all(|event| event.series.is_none()), "{events:?}");
 }

@@ -65,7 +65,7 @@ pub struct Seen<'a> {
 /// The status of `registry` at that stage.
 ///
 /// What pods said earlier stays when they were not asked or did not answer, so an answer that is missing once changes
-/// nothing.
+/// nothing; but it goes with the image that they ran, since pods of another one may never answer.
 pub fn status(registry: &Registry, stage: &Stage, seen: Seen<'_>, now: Timestamp) -> RegistryStatus {
     let before = registry.status.clone().unwrap_or_default();
     let deployment = match stage {
@@ -73,13 +73,18 @@ pub fn status(registry: &Registry, stage: &Stage, seen: Seen<'_>, now: Timestamp
         Stage::Refused(_) | Stage::Migrating { .. } | Stage::MigrationFailed { .. } => seen.deployment,
     };
     let rollout = deployment.map(Rollout::of).unwrap_or_default();
+    let (version_before, schema_before) = if has_another_image(seen.deployment, deployment) {
+        (None, None)
+    } else {
+        (before.version, before.schema)
+    };
     let verdicts = verdicts::of(registry, stage, seen.report);
     let generation = registry.metadata.generation;
     RegistryStatus {
         observed_generation: generation,
         conditions: conditions::follow(&before.conditions, verdicts, generation, now),
-        version: seen.report.map(version).or(before.version),
-        schema: seen.report.map(schema).or(before.schema),
+        version: seen.report.map(version).or(version_before),
+        schema: seen.report.map(schema).or(schema_before),
         replicas: rollout.replicas,
         ready_replicas: rollout.ready,
         endpoints: seen
@@ -87,6 +92,14 @@ pub fn status(registry: &Registry, stage: &Stage, seen: Seen<'_>, now: Timestamp
             .and_then(|service| endpoints(registry, service))
             .or(before.endpoints),
     }
+}
+
+fn has_another_image(before: Option<&Deployment>, after: Option<&Deployment>) -> bool {
+    let image = |deployment: &Deployment| {
+        let pod = deployment.spec.as_ref()?.template.spec.as_ref()?;
+        pod.containers.first()?.image.clone()
+    };
+    before.and_then(image) != after.and_then(image)
 }
 
 fn version(report: &Report) -> RunningVersion {

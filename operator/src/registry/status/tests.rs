@@ -109,6 +109,40 @@ fn the_same_pass_a_minute_later_leaves_the_same_status() {
 }
 
 #[test]
+fn what_pods_said_goes_with_the_image_that_they_ran() {
+    let with_image = |image: &str| {
+        let mut deployment = deployment(1, 1, 1);
+        let pod = json!({"containers": [{"name": "registry", "image": image}]});
+        deployment.spec.as_mut().unwrap().template.spec = serde_json::from_value(pod).unwrap();
+        deployment
+    };
+    let after = |image: &str| {
+        let report = report(&[]);
+        let mut registry = registry(&json!({}));
+        let answered = Seen {
+            report: Some(&report),
+            ..Seen::default()
+        };
+        registry.status = Some(status(&registry, &deployed(1, 1, 1), answered, now()));
+        let (running, deployment) = (with_image("r:1"), with_image(image));
+        let seen = Seen {
+            deployment: Some(&running),
+            ..Seen::default()
+        };
+        let stage = Stage::Deployed {
+            deployment,
+            trouble: None,
+        };
+        status(&registry, &stage, seen, now())
+    };
+
+    let (same, other) = (after("r:1"), after("r:2"));
+
+    assert!(same.version.is_some() && same.schema.is_some());
+    assert_eq!((other.version, other.schema), (None, None));
+}
+
+#[test]
 fn a_failed_migration_says_that_the_old_pods_serve_why_it_failed_and_how_to_start_another() {
     let stage = Stage::MigrationFailed {
         job: "images-mig-pre-1".to_owned(),

@@ -10,11 +10,13 @@ use berth_operator::api::{self, Registry};
 use berth_operator::clock::Clock;
 use berth_operator::cluster::{Cluster, Object};
 use berth_operator::context::{Context, Failures};
+use berth_operator::labels::OPERATOR;
 use berth_operator::management::{Address, ManagementClient};
 use berth_operator::metrics::Metrics;
 use berth_operator::registry;
 use berth_operator::registry::validate::Defaults;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
+use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Patch, PatchParams, PostParams};
@@ -95,6 +97,13 @@ impl Fixture {
             .await
             .unwrap()
             .items
+    }
+
+    /// What the operator has told: the API server tells things of its own.
+    pub(crate) async fn events(&self) -> Vec<Event> {
+        let mut events = self.list::<Event>().await;
+        events.retain(|event| event.reporting_controller.as_deref() == Some(OPERATOR));
+        events
     }
 
     /// Makes a Registry, or says why the API server does not.
@@ -194,6 +203,7 @@ fn context(client: &Client, shown: &mut prometheus_client::registry::Registry, a
         },
         metrics,
         failures: Failures::default(),
+        silences: Failures::default(),
     }
 }
 
