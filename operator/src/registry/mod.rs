@@ -160,3 +160,29 @@ async fn publish(registry: &Registry, context: &Context, status: &RegistryStatus
     }
     Ok(Written::Done)
 }
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::apps::v1::Deployment;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn pods_that_never_answer_are_asked_less_and_less_often() {
+        let complete: Deployment = serde_json::from_value(json!({
+            "spec": {"replicas": 1, "selector": {}, "template": {}},
+            "status": {"replicas": 1, "updatedReplicas": 1, "readyReplicas": 1},
+        }))
+        .unwrap();
+        let stage = Stage::Deployed {
+            deployment: Box::new(complete),
+            trouble: None,
+        };
+        let look = |silence: Option<u64>| next_look(&stage, silence.map(Duration::from_secs), true);
+
+        assert_eq!(look(Some(1)), SOON);
+        assert_eq!(look(Some(64)), Duration::from_secs(64));
+        assert_eq!(look(None), IDLE);
+    }
+}

@@ -134,8 +134,9 @@ fn migration_failed(registry: &Registry, job: &str, cause: &str) -> State {
     let namespace = registry.metadata.namespace.as_deref().unwrap_or_default();
     let cause = shortened(cause, CAUSE_BYTES);
     let message = format!(
-        "The database was not migrated, so pods that run were not changed and go on serving. Put the cause right, \
-         then run `kubectl delete job -n {namespace} {job}`: a new one starts. The Job's last lines: {cause}"
+        "The database was not migrated, so pods that run were not changed and go on serving. Put the cause right: \
+         a corrected spec starts another Job by itself; if the cause is elsewhere, run \
+         `kubectl delete job -n {namespace} {job}`, and a new one starts. The Job's last lines: {cause}"
     );
     stuck(
         Reason::MigrationFailed,
