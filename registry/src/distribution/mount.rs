@@ -3,7 +3,7 @@
 use super::error::Error;
 use super::{Distribution, due, retried};
 use crate::metadata::reviews::{self, Reason, Subject};
-use crate::metadata::{blobs, leases, manifests, repositories};
+use crate::metadata::{RepositoryKey, Tx, blobs, leases, manifests, repositories};
 use oci::{Digest, RepositoryName};
 
 /// Where the blob to mount may come from.
@@ -34,25 +34,23 @@ impl Distribution {
     }
 
     async fn link(&self, into: &RepositoryName, digest: Digest) -> Result<bool, Error> {
-        let now = self.now();
         let mut tx = self.metadata.begin().await?;
-        let key = repositories::ensure(&mut tx, into, now).await?;
+        let key = repositories::ensure(&mut tx, into, self.now()).await?;
         // A collector may have been faster; with this lock it is not any more.
         if blobs::keep(&mut tx, &digest).await?.is_none() {
             return Ok(false);
         }
-        blobs::link(&mut tx, key, &digest, now).await?;
-        manifests::resolve_missing_blob(&mut tx, key, &digest).await?;
-        leases::promise(&mut tx, key, &digest, self.lease_end()).await?;
-        reviews::add(
-            &mut tx,
-            Subject::BlobLink,
-            key,
-            &[digest],
-            due(self, Reason::BlobUpload),
-        )
-        .await?;
+        self.grant(&mut tx, key, digest).await?;
         tx.commit().await?;
         Ok(true)
+    }
+    /// Gives a repository the right to a blob that this transaction keeps from a collector: a link, whatever waited for
+    /// it, a promise to the client, and a review for when nothing comes of it.
+    pub(super) async fn grant(&self, tx: &mut Tx, key: RepositoryKey, digest: Digest) -> Result<(), Error> {
+        blobs::link(tx, key, &digest, self.now()).await?;
+        manifests::resolve_missing_blob(tx, key, &digest).await?;
+        leases::promise(tx, key, &digest, self.lease_end()).await?;
+        let unused = due(self, Reason::BlobUpload);
+        Ok(reviews::add(tx, Subject::BlobLink, key, &[digest], unused).await?)
     }
 }

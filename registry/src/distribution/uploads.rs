@@ -2,14 +2,13 @@
 
 use super::claim::Held;
 use super::error::{BodyError, Error};
-use super::{Distribution, due, retried};
+use super::{Distribution, retried};
 use crate::blobs::{self, AppendError, Appended, End, Mismatch, keys};
+use crate::metadata::Tx;
 use crate::metadata::blobs::{self as blob_rows, Blob};
 use crate::metadata::repositories;
-use crate::metadata::reviews::{self, Reason, Subject};
 use crate::metadata::tombstones::{self, Tombstone};
 use crate::metadata::uploads::{self, Ended, NewSession, Staged};
-use crate::metadata::{Tx, leases, manifests};
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt, stream};
@@ -256,17 +255,7 @@ impl Distribution {
             None
         };
         self.bury_all(&mut tx, &ended, kept, "duplicate").await?;
-        blob_rows::link(&mut tx, key, &digest, now).await?;
-        manifests::resolve_missing_blob(&mut tx, key, &digest).await?;
-        leases::promise(&mut tx, key, &digest, self.lease_end()).await?;
-        reviews::add(
-            &mut tx,
-            Subject::BlobLink,
-            key,
-            &[digest],
-            due(self, Reason::BlobUpload),
-        )
-        .await?;
+        self.grant(&mut tx, key, digest).await?;
         Ok(tx.commit().await?)
     }
 
