@@ -14,7 +14,7 @@ use std::pin::pin;
 use std::process::ExitCode;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// A container registry: docker, containerd, podman, skopeo, oras, helm and cosign can push to it and pull from it.
+/// A container registry: clients of the OCI distribution specification push to it and pull from it.
 #[derive(Debug, Parser)]
 #[command(name = "berth-registry", version, max_term_width = 110)]
 pub struct Cli {

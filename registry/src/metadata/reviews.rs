@@ -34,10 +34,6 @@ pub enum Reason {
     ManifestUpload,
     /// A tag moved to another manifest.
     TagSwitch,
-    /// A tag was deleted.
-    TagDelete,
-    /// A manifest that named it was deleted.
-    ManifestDelete,
 }
 
 impl Reason {
@@ -46,8 +42,6 @@ impl Reason {
             Self::BlobUpload => "blob_upload",
             Self::ManifestUpload => "manifest_upload",
             Self::TagSwitch => "tag_switch",
-            Self::TagDelete => "tag_delete",
-            Self::ManifestDelete => "manifest_delete",
         }
     }
 }
