@@ -47,6 +47,31 @@ pub enum Error {
         /// The object.
         key: String,
     },
+    /// The store no longer has what was uploaded before: it was thrown away, most likely because it was left for too long.
+    #[error("the store has lost what was uploaded of {key} so far; the upload must start again")]
+    Lost {
+        /// The object.
+        key: String,
+    },
+    /// The store took an object and has something else.
+    #[error("the store said that it has {wanted} bytes under {key}, and it has {}", shown(*.found))]
+    NotStored {
+        /// The object.
+        key: String,
+        /// Bytes that were sent.
+        wanted: u64,
+        /// Bytes that are there; none when there is no object.
+        found: Option<u64>,
+    },
+    /// No store takes so many parts.
+    #[error("{key} would be larger than an object of the store can be")]
+    TooLarge {
+        /// The object.
+        key: String,
+    },
+    /// All the memory that uploads may use is in use.
+    #[error("uploads use all the memory that they may have; uploads.memory sets how much that is")]
+    NoMemory,
     /// A key that cannot be a path in the store.
     #[error("{key} cannot be a key of the store")]
     Key {
@@ -61,6 +86,13 @@ pub enum Error {
     Worker(#[from] tokio::task::JoinError),
 }
 
+/// What stores say of a multipart upload that has ended or expired: S3 and GCS, Azure.
+const UPLOAD_GONE: &[&str] = &["NoSuchUpload", "InvalidBlockList"];
+
+fn shown(found: Option<u64>) -> String {
+    found.map_or_else(|| "nothing".to_owned(), |bytes| bytes.to_string())
+}
+
 impl Error {
     pub(super) fn of(action: &'static str, key: &str, source: object_store::Error) -> Self {
         if matches!(source, object_store::Error::NotFound { .. }) {
@@ -71,6 +103,15 @@ impl Error {
             key: key.to_owned(),
             source,
         }
+    }
+
+    /// As [`Error::of`], for a request that goes on with a multipart upload.
+    pub(super) fn of_upload(action: &'static str, key: &str, source: object_store::Error) -> Self {
+        let told = source.to_string();
+        if UPLOAD_GONE.iter().any(|code| told.contains(code)) {
+            return Self::Lost { key: key.to_owned() };
+        }
+        Self::of(action, key, source)
     }
 
     pub(super) fn file(action: &'static str, key: &str) -> impl FnOnce(std::io::Error) -> Self {

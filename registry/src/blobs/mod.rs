@@ -10,28 +10,30 @@ mod append;
 mod error;
 mod filesystem;
 pub mod keys;
+mod memory;
 mod multipart;
+mod parts;
+mod providers;
 mod read;
+mod signing;
+mod upload;
 
 pub use append::{Appended, ClaimError, End, Position, WriteClaim};
 pub use error::{AppendError, Error, Mismatch};
+pub use providers::{AzureOptions, BodyChecksum, GcsOptions, S3Options};
 pub use read::BlobBody;
+pub use signing::EdgeOptions;
 
 use filesystem::Filesystem;
+use memory::Memory;
 use multipart::Multipart;
-use object_store::aws::AmazonS3Builder;
-use object_store::{ClientOptions, ObjectStore, ObjectStoreExt, RetryConfig};
+use object_store::{ObjectStore, ObjectStoreExt};
+use parts::Plan;
+use providers::Bucket;
+use signing::Signing;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Longest silence before and in the middle of an answer. It runs while a part is being sent, so it is what a part may
-/// take; there is no limit on the whole of an answer.
-const READ_TIMEOUT: Duration = Duration::from_mins(5);
-/// A request that fails is repeated for so long, then the client is told to come back.
-const RETRY_TIMEOUT: Duration = Duration::from_secs(20);
-const RETRIES: usize = 5;
 
 /// Where the bytes are.
 #[derive(Debug, Clone)]
@@ -40,39 +42,38 @@ pub enum Target {
     Filesystem(PathBuf),
     /// A bucket of S3 or of a server that speaks its protocol.
     S3(S3Options),
+    /// A container of Azure's Blob Storage.
+    Azure(AzureOptions),
+    /// A bucket of Google Cloud Storage.
+    Gcs(GcsOptions),
 }
 
-/// How to reach a bucket.
-#[derive(Clone, Default)]
-pub struct S3Options {
-    /// Its name.
-    pub bucket: String,
-    /// Its region.
-    pub region: String,
-    /// The server's URL, where it is not Amazon's.
-    pub endpoint: Option<String>,
-    /// A prefix of every key.
-    pub root_directory: String,
-    /// `https://host/bucket/key` instead of `https://bucket.host/key`.
-    pub path_style: bool,
-    /// Absent: from the environment the program runs in (web identity, instance profile).
-    pub access_key_id: Option<String>,
-    /// Goes with the access key.
-    pub secret_access_key: Option<String>,
+/// How a store is used.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Bytes that all uploads together may have in memory.
+    pub upload_memory: u64,
+    /// An edge in front of the bucket, whose URLs are signed in place of the store's.
+    pub edge: Option<EdgeOptions>,
 }
 
-impl std::fmt::Debug for S3Options {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("S3Options")
-            .field("bucket", &self.bucket)
-            .field("endpoint", &self.endpoint)
-            .finish_non_exhaustive()
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            upload_memory: 256 * 1024 * 1024,
+            edge: None,
+        }
     }
 }
 
 /// The store of blobs. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct BlobStore(Kind);
+pub struct BlobStore {
+    objects: Kind,
+    name: &'static str,
+    /// Absent: nobody but us can read the objects.
+    signing: Option<Signing>,
+}
 
 #[derive(Debug, Clone)]
 enum Kind {
@@ -80,37 +81,70 @@ enum Kind {
     Multipart(Arc<Multipart>),
 }
 
+/// A bucket that is not proved yet.
+struct Reached<'t> {
+    name: &'static str,
+    bucket: Arc<dyn Bucket>,
+    root: &'t str,
+    plan: Plan,
+    signing: Arc<dyn Bucket>,
+}
+
 impl BlobStore {
     /// Opens the store and proves that it can be used: a filesystem by writing to it, a bucket by asking for it.
     ///
     /// # Errors
     /// When the folder cannot be written, or the bucket is not there or not ours.
-    pub async fn open(target: &Target) -> Result<Self, Error> {
-        match target {
+    pub async fn open(target: &Target, options: &Options) -> Result<Self, Error> {
+        let reached = match target {
             Target::Filesystem(root) => {
                 let filesystem = Filesystem::open(root).await?;
-                Ok(Self(Kind::Filesystem(Arc::new(filesystem))))
+                return Ok(Self {
+                    objects: Kind::Filesystem(Arc::new(filesystem)),
+                    name: "filesystem",
+                    signing: None,
+                });
             }
-            Target::S3(options) => {
-                let store = s3(options)?;
-                let multipart = Multipart::open(Arc::new(store), &options.root_directory);
-                multipart.probe().await?;
-                Ok(Self(Kind::Multipart(Arc::new(multipart))))
-            }
-        }
+            Target::S3(s3) => reach_s3(s3)?,
+            Target::Azure(azure) => reach("azure", providers::azure(azure)?, &azure.root_directory),
+            Target::Gcs(gcs) => reach("gcs", providers::gcs(gcs)?, &gcs.root_directory),
+        };
+        let memory = Memory::new(options.upload_memory);
+        let multipart = Multipart::open(reached.bucket, reached.root, reached.plan, memory);
+        multipart.probe().await?;
+        let signing = match &options.edge {
+            Some(edge) => Signing::Edge(Box::new(edge.clone())),
+            None => Signing::Store(reached.signing),
+        };
+        Ok(Self {
+            objects: Kind::Multipart(Arc::new(multipart)),
+            name: reached.name,
+            signing: Some(signing),
+        })
     }
 
-    /// `filesystem` or `s3`.
+    /// `filesystem`, `s3`, `azure` or `gcs`.
     pub fn kind(&self) -> &'static str {
-        match &self.0 {
-            Kind::Filesystem(_) => "filesystem",
-            Kind::Multipart(_) => "s3",
+        self.name
+    }
+
+    /// A URL under which whoever has it can read an object for a while; `None` when only we can read it. `now` is Unix
+    /// time in seconds.
+    ///
+    /// # Errors
+    /// `Store` when the credentials cannot sign, or their service does not answer.
+    pub async fn signed_url(&self, key: &str, now: u64, lifetime: Duration) -> Result<Option<String>, Error> {
+        match (&self.signing, &self.objects) {
+            (Some(signing), Kind::Multipart(multipart)) => {
+                signing.url(&multipart.path(key)?, now, lifetime).await.map(Some)
+            }
+            _ => Ok(None),
         }
     }
 
     /// True when unfinished uploads leave objects beside the one that becomes the blob.
     pub fn writes_beside(&self) -> bool {
-        matches!(self.0, Kind::Multipart(_))
+        matches!(self.objects, Kind::Multipart(_))
     }
 
     /// Appends `body` to an upload, makes it durable and says what is stored now.
@@ -127,7 +161,7 @@ impl BlobStore {
         E: Send,
         C: WriteClaim,
     {
-        match &self.0 {
+        match &self.objects {
             Kind::Filesystem(filesystem) => filesystem.append(at, body, end, claim).await,
             Kind::Multipart(multipart) => multipart.append(at, body, end, claim).await,
         }
@@ -138,7 +172,7 @@ impl BlobStore {
     /// # Errors
     /// `NotFound` when the object is gone; the stream fails when it turns out shorter than it should be.
     pub async fn read(&self, key: &str, range: std::ops::Range<u64>) -> Result<BlobBody, Error> {
-        match &self.0 {
+        match &self.objects {
             Kind::Filesystem(filesystem) => read::open(filesystem.objects(), &error::path_of("", key)?, range).await,
             Kind::Multipart(multipart) => read::open(multipart.objects(), &multipart.path(key)?, range).await,
         }
@@ -163,7 +197,7 @@ impl BlobStore {
     /// # Errors
     /// `Store` when the store failed; the object may or may not be there.
     pub async fn delete(&self, key: &str) -> Result<(), Error> {
-        let (objects, path): (&dyn ObjectStore, _) = match &self.0 {
+        let (objects, path): (&dyn ObjectStore, _) = match &self.objects {
             Kind::Filesystem(filesystem) => (filesystem.objects(), error::path_of("", key)?),
             Kind::Multipart(multipart) => (multipart.objects(), multipart.path(key)?),
         };
@@ -178,43 +212,31 @@ impl BlobStore {
     /// # Errors
     /// `Store` when it does not answer.
     pub async fn probe(&self) -> Result<(), Error> {
-        match &self.0 {
+        match &self.objects {
             Kind::Filesystem(filesystem) => filesystem.probe().await,
             Kind::Multipart(multipart) => multipart.probe().await,
         }
     }
 }
 
-fn s3(options: &S3Options) -> Result<object_store::aws::AmazonS3, Error> {
-    // The default limit of 30 s counts the body: a large layer would be cut off.
-    let client = ClientOptions::new()
-        .with_timeout_disabled()
-        .with_connect_timeout(CONNECT_TIMEOUT)
-        .with_read_timeout(READ_TIMEOUT)
-        .with_allow_http(
-            options
-                .endpoint
-                .as_deref()
-                .is_some_and(|url| url.starts_with("http://")),
-        );
-    let retry = RetryConfig {
-        max_retries: RETRIES,
-        retry_timeout: RETRY_TIMEOUT,
-        ..RetryConfig::default()
-    };
-    let mut builder = AmazonS3Builder::new()
-        .with_retry(retry)
-        .with_bucket_name(&options.bucket)
-        .with_region(&options.region)
-        .with_virtual_hosted_style_request(!options.path_style)
-        .with_client_options(client);
-    if let Some(endpoint) = &options.endpoint {
-        builder = builder.with_endpoint(endpoint);
+fn reach<'t>(name: &'static str, bucket: Arc<dyn Bucket>, root: &'t str) -> Reached<'t> {
+    Reached {
+        name,
+        signing: Arc::clone(&bucket),
+        bucket,
+        root,
+        plan: Plan::Growing,
     }
-    if let (Some(id), Some(secret)) = (&options.access_key_id, &options.secret_access_key) {
-        builder = builder.with_access_key_id(id).with_secret_access_key(secret);
+}
+
+fn reach_s3(options: &S3Options) -> Result<Reached<'_>, Error> {
+    let bucket = providers::s3(options, options.endpoint.as_deref())?;
+    let mut reached = reach("s3", bucket, &options.root_directory);
+    if options.equal_parts {
+        reached.plan = Plan::Equal;
     }
-    builder
-        .build()
-        .map_err(|source| Error::of("open", &options.bucket, source))
+    if let Some(public) = &options.public_endpoint {
+        reached.signing = providers::s3(options, Some(public))?;
+    }
+    Ok(reached)
 }

@@ -1,60 +1,50 @@
-//! Blobs as objects of a store that cannot append: S3 and what speaks its protocol.
+//! Blobs as objects of a store that cannot append: S3 and what speaks its protocol, Azure, GCS.
 //!
-//! A blob that fits into one part is put with one request. A larger one is a multipart upload to the final key, all
-//! parts but the last of one size (some stores demand it). Bytes after the last full part are kept, between requests,
-//! in an object of their own, the tail, whose key no other request writes to.
+//! A blob that fits into one part is put with one request. A larger one is a multipart upload to the final key, with
+//! parts as `parts::Plan` says. Bytes after the last full part are kept, between requests, in an object of their own,
+//! the tail, whose key no other request writes to.
+//!
+//! What the store says it has is looked at before it counts: a store, or something before it, may have dropped a body
+//! and said yes. A request whose answer was lost is repeated; where the first one had been carried out, the object is
+//! there, and is read back and hashed before it is taken for the blob.
 
 use super::append::{Appended, End, Position, WriteClaim, comparable, digester};
 use super::error::{AppendError, Error, Mismatch, path_of};
 use super::keys;
+use super::memory::Memory;
+use super::parts::{self, Part, Plan};
+use super::providers::Bucket;
+use super::upload::Upload;
 use bytes::Bytes;
 use futures::{Stream, StreamExt, TryStreamExt};
 use object_store::MultipartId;
-use object_store::aws::AmazonS3;
-use object_store::multipart::{MultipartStore, PartId};
+use object_store::multipart::PartId;
 use object_store::path::Path as Key;
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 use oci::{Digest, Digester};
 use std::collections::VecDeque;
 use std::sync::Arc;
-use tokio::task::{JoinSet, spawn_blocking};
+use tokio::task::JoinSet;
+use uuid::Uuid;
 
-/// 10,000 parts, the most that S3 takes, make 80 GiB.
-const PART: usize = 8 * 1024 * 1024;
-/// Bytes gathered before they are hashed on a blocking thread.
-const BATCH: usize = 512 * 1024;
+const COMPLETE: &str = "complete";
 
 /// A bucket, or a prefix of one.
 #[derive(Debug)]
 pub(super) struct Multipart {
-    objects: Arc<AmazonS3>,
+    objects: Arc<dyn Bucket>,
     root: String,
-}
-
-/// An append under way.
-struct Upload {
-    position: Position,
-    key: Key,
-    /// This request began the multipart upload.
-    begun: bool,
-    /// The bytes of a tail that was not read back: closing a small upload does not need them.
-    unread_tail: u64,
-    /// Bytes that are not in a part yet.
-    pending: VecDeque<Bytes>,
-    pending_bytes: usize,
-    /// Bytes received that are not hashed yet.
-    unhashed: Vec<Bytes>,
-    unhashed_bytes: usize,
-    digester: Digester,
-    /// The part on its way, at most one, sent while the next one arrives. Dropping it aborts the request.
-    sending: JoinSet<object_store::Result<PartId>>,
+    plan: Plan,
+    memory: Memory,
 }
 
 impl Multipart {
-    pub(super) fn open(objects: Arc<AmazonS3>, root: &str) -> Self {
+    pub(super) fn open(objects: Arc<dyn Bucket>, root: &str, plan: Plan, memory: Memory) -> Self {
         Self {
             objects,
             root: root.trim_matches('/').to_owned(),
+            plan,
+            memory,
         }
     }
 
@@ -87,8 +77,8 @@ impl Multipart {
     {
         let before = at.clone();
         match (self.transfer(at, &mut body, end, claim).await, end) {
-            (Err(AppendError::Store(Error::NotFound { .. })), End::Last(digest)) => {
-                Ok(self.completed_before(before, digest).await?)
+            (Err(AppendError::Store(failed)), End::Last(digest)) if may_be_complete(&failed) => {
+                Ok(self.completed_before(before, digest, failed).await?)
             }
             (done, _) => done,
         }
@@ -107,11 +97,12 @@ impl Multipart {
     {
         let mut upload = self.resume(at, end)?;
         while let Some(piece) = body.next().await.transpose().map_err(AppendError::Body)? {
+            self.make_room(&mut upload, piece.len()).await?;
             self.read_tail(&mut upload).await?;
             upload.receive(piece).await?;
-            if upload.pending_bytes >= PART {
+            while let Some(size) = self.full_part(&upload)? {
                 let id = self.begin(&mut upload, claim).await?;
-                self.send_part(&mut upload, id, PART).await?;
+                self.send_part(&mut upload, id, size).await?;
             }
         }
         upload.hash().await?;
@@ -128,19 +119,22 @@ impl Multipart {
         }
     }
 
-    /// The multipart upload is gone: an earlier request completed it and did not get to say so. Then the object is
-    /// there, and is what the client says it is.
-    async fn completed_before(&self, at: Position, digest: Digest) -> Result<Appended, Error> {
+    /// An earlier request may have completed the multipart upload without getting to say so, or this one's answer was
+    /// lost. Then the object is there, and is what the client says it is; otherwise what `failed` says stands.
+    async fn completed_before(&self, at: Position, digest: Digest, failed: Error) -> Result<Appended, Error> {
         let key = at.object_key;
-        let found = self.objects.head(&self.path(&key)?).await;
-        let size = found.map_err(|source| Error::of("find", &key, source))?.size;
+        let size = match self.objects.head(&self.path(&key)?).await {
+            Ok(found) => found.size,
+            Err(object_store::Error::NotFound { .. }) => return Err(failed),
+            Err(source) => return Err(Error::of("find", &key, source)),
+        };
         let mut digester = Digester::new(digest.algorithm());
         let mut content = super::read::open(self.objects(), &self.path(&key)?, 0..size).await?;
         while let Some(piece) = content.try_next().await? {
             digester.update(&piece);
         }
         if digester.clone().finish() != digest {
-            return Err(Error::NotFound { key });
+            return Err(failed);
         }
         Ok(Appended {
             stored_bytes: size,
@@ -158,10 +152,18 @@ impl Multipart {
         let digester = digester(&position, end).ok_or_else(|| Error::HashState {
             key: position.object_key.clone(),
         })?;
-        let in_parts = (position.parts.len() as u64) * (PART as u64);
+        let parts = parts::read(&position.object_key, &position.parts)?;
+        let in_parts: u64 = parts.iter().map(|part| part.size).sum();
+        let unread_tail = position.stored_bytes.checked_sub(in_parts);
+        let unread_tail = unread_tail.filter(|bytes| *bytes == 0 || position.tail_key.is_some());
         Ok(Upload {
+            unread_tail: unread_tail.ok_or_else(|| Error::Lost {
+                key: position.object_key.clone(),
+            })?,
+            parts,
+            arrived: 0,
+            room: None,
             begun: false,
-            unread_tail: position.stored_bytes.saturating_sub(in_parts),
             position,
             key,
             pending: VecDeque::new(),
@@ -171,6 +173,33 @@ impl Multipart {
             digester,
             sending: JoinSet::new(),
         })
+    }
+
+    /// The size of the next part.
+    fn part_size(&self, upload: &Upload) -> Result<u64, Error> {
+        self.plan
+            .size(upload.parts.len() + upload.sending.len())
+            .ok_or_else(|| Error::TooLarge {
+                key: upload.position.object_key.clone(),
+            })
+    }
+
+    /// The size of the next part, when there are enough bytes for it.
+    fn full_part(&self, upload: &Upload) -> Result<Option<usize>, Error> {
+        let size = usize::try_from(self.part_size(upload)?).unwrap_or(usize::MAX);
+        Ok(Some(size).filter(|size| *size <= upload.pending_bytes))
+    }
+
+    /// Sets memory aside for `more` bytes beside those that are there; waits until others have given enough back.
+    async fn make_room(&self, upload: &mut Upload, more: usize) -> Result<(), Error> {
+        let wanted = (upload.pending_bytes + more) as u64 + upload.unread_tail;
+        let part = self.part_size(upload)?;
+        // The last piece of a part may be longer than what the part still wants.
+        if upload.room.as_ref().is_none_or(|room| !room.fits(wanted.min(part))) {
+            let room = self.memory.room(wanted, part).await?;
+            upload.room = Some(room);
+        }
+        Ok(())
     }
 
     /// Brings the tail of earlier requests in front of what comes now.
@@ -192,7 +221,7 @@ impl Multipart {
     async fn begin<E, C: WriteClaim>(&self, upload: &mut Upload, claim: &C) -> Result<MultipartId, AppendError<E>> {
         let begun_here = upload.begun;
         let id = upload.position.multipart_id.clone();
-        if let Some(id) = id.clone().filter(|_| begun_here || !upload.position.parts.is_empty()) {
+        if let Some(id) = id.clone().filter(|_| begun_here || !upload.parts.is_empty()) {
             return Ok(id);
         }
         if id.is_some() {
@@ -201,7 +230,11 @@ impl Multipart {
         }
         let object_key = &upload.position.object_key;
         let begun = self.objects.create_multipart(&upload.key).await;
-        let id = begun.map_err(|source| Error::of("begin a multipart upload of", object_key, source))?;
+        let mut id = begun.map_err(|source| Error::of("begin a multipart upload of", object_key, source))?;
+        if id.is_empty() {
+            // Azure has no name for it: blocks belong to the key until a list of some is committed.
+            id = Uuid::new_v4().simple().to_string();
+        }
         if let Err(lost) = claim.multipart_begun(&id, object_key).await {
             // Nobody would ever know of it. When this fails too, the bucket's own rule for stale uploads is left.
             drop(self.objects.abort_multipart(&upload.key, &id).await);
@@ -212,24 +245,44 @@ impl Multipart {
         Ok(id)
     }
 
-    /// Sends the next part, after the one before has arrived.
+    /// Sends the next part, after the one before has arrived. Its memory goes with it.
     async fn send_part(&self, upload: &mut Upload, id: MultipartId, size: usize) -> Result<(), Error> {
         upload.sent().await?;
         let payload = upload.take(size);
-        let (objects, key, index) = (
-            Arc::clone(&self.objects),
-            upload.key.clone(),
-            upload.position.parts.len(),
-        );
-        upload
-            .sending
-            .spawn(async move { objects.put_part(&key, &id, index, payload).await });
+        let (objects, key, index) = (Arc::clone(&self.objects), upload.key.clone(), upload.parts.len());
+        let room = upload.room.take();
+        upload.sending.spawn(async move {
+            let size = payload.content_length() as u64;
+            let sent = objects.put_part(&key, &id, index, payload).await;
+            drop(room);
+            (size, sent)
+        });
         Ok(())
     }
 
     async fn put(&self, key: &str, payload: PutPayload) -> Result<(), Error> {
+        let size = payload.content_length() as u64;
         let stored = self.objects.put(&self.path(key)?, payload).await;
-        stored.map(drop).map_err(|source| Error::of("put", key, source))
+        stored.map(drop).map_err(|source| Error::of("put", key, source))?;
+        self.prove(key, size).await
+    }
+
+    /// Fails unless the store has an object of this size.
+    async fn prove(&self, key: &str, size: u64) -> Result<(), Error> {
+        let found = match self.objects.head(&self.path(key)?).await {
+            Ok(found) => Some(found.size),
+            Err(object_store::Error::NotFound { .. }) => None,
+            Err(source) => return Err(Error::of("find", key, source)),
+        };
+        if found == Some(size) {
+            return Ok(());
+        }
+        let key = key.to_owned();
+        Err(Error::NotStored {
+            key,
+            wanted: size,
+            found,
+        })
     }
 
     /// Leaves the session open: the bytes after the last part become an object that the row will name.
@@ -248,7 +301,7 @@ impl Multipart {
     /// Makes the object readable.
     async fn complete(&self, mut upload: Upload) -> Result<Appended, Error> {
         let received = upload.received();
-        let object_key = if upload.position.parts.is_empty() {
+        let object_key = if upload.parts.is_empty() {
             self.complete_small(&mut upload).await?
         } else {
             self.complete_multipart(&mut upload).await?;
@@ -273,92 +326,27 @@ impl Multipart {
 
     async fn complete_multipart(&self, upload: &mut Upload) -> Result<(), Error> {
         let id = upload.position.multipart_id.clone().unwrap_or_default();
+        self.make_room(upload, 0).await?;
         self.read_tail(upload).await?;
         if upload.pending_bytes > 0 {
             self.send_part(upload, id.clone(), usize::MAX).await?;
             upload.sent().await?;
         }
-        let parts = upload
-            .position
-            .parts
-            .iter()
-            .map(|id| PartId { content_id: id.clone() })
-            .collect();
+        let named = |part: &Part| PartId {
+            content_id: part.id.clone(),
+        };
+        let parts = upload.parts.iter().map(named).collect();
+        let object_key = &upload.position.object_key;
         let completed = self.objects.complete_multipart(&upload.key, &id, parts).await;
-        completed
-            .map(drop)
-            .map_err(|source| Error::of("complete", &upload.position.object_key, source))
+        completed.map_err(|source| Error::of_upload(COMPLETE, object_key, source))?;
+        self.prove(object_key, upload.received()).await
     }
 }
 
-impl Upload {
-    async fn receive(&mut self, piece: Bytes) -> Result<(), Error> {
-        self.pending_bytes += piece.len();
-        self.unhashed_bytes += piece.len();
-        self.unhashed.push(piece.clone());
-        self.pending.push_back(piece);
-        if self.unhashed_bytes >= BATCH {
-            self.hash().await
-        } else {
-            Ok(())
-        }
-    }
-
-    async fn hash(&mut self) -> Result<(), Error> {
-        self.unhashed_bytes = 0;
-        let pieces = std::mem::take(&mut self.unhashed);
-        let mut digester = self.digester.clone();
-        let hashed = spawn_blocking(move || {
-            for piece in &pieces {
-                digester.update(piece);
-            }
-            digester
-        });
-        self.digester = hashed.await?;
-        Ok(())
-    }
-
-    /// Takes up to `size` bytes from the front of what is pending, without copying them.
-    fn take(&mut self, size: usize) -> PutPayload {
-        let mut taken = Vec::new();
-        let mut left = size.min(self.pending_bytes);
-        self.pending_bytes -= left;
-        while left > 0 {
-            let Some(mut piece) = self.pending.pop_front() else {
-                break;
-            };
-            if piece.len() > left {
-                self.pending.push_front(piece.split_off(left));
-            }
-            left -= piece.len();
-            taken.push(piece);
-        }
-        taken.into_iter().collect()
-    }
-
-    /// Waits for the part on its way and notes its name.
-    async fn sent(&mut self) -> Result<(), Error> {
-        while let Some(sent) = self.sending.join_next().await {
-            let part = sent?;
-            let part = part.map_err(|source| Error::of("send a part of", &self.position.object_key, source))?;
-            self.position.parts.push(part.content_id);
-        }
-        Ok(())
-    }
-
-    /// Bytes of the whole upload, those of this request included. Every part has the full size until the last.
-    fn received(&self) -> u64 {
-        (self.position.parts.len() as u64) * (PART as u64) + self.pending_bytes as u64 + self.unread_tail
-    }
-
-    fn appended(self, stored_bytes: u64, tail_key: Option<String>, object_key: String) -> Appended {
-        Appended {
-            stored_bytes,
-            hasher: self.digester.save(),
-            multipart_id: self.position.multipart_id,
-            parts: self.position.parts,
-            tail_key,
-            object_key,
-        }
-    }
+/// True when the object may be whole although the request failed.
+fn may_be_complete(failed: &Error) -> bool {
+    matches!(
+        failed,
+        Error::NotFound { .. } | Error::Lost { .. } | Error::Store { action: COMPLETE, .. }
+    )
 }

@@ -8,11 +8,13 @@ mod parts;
 mod problem;
 mod secrets;
 mod settings;
+mod storage;
 mod values;
 
-pub use parts::{Admin, Config, Database, Http, Log, LogFormat, S3, Storage, Uploads};
+pub use parts::{Admin, Config, Database, Http, Log, LogFormat, Uploads};
 pub use problem::{Problem, Problems};
 pub use settings::{SETTINGS, Setting, environment_name};
+pub use storage::{Azure, Edge, Gcs, Redirect, RedirectMode, S3, Storage};
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

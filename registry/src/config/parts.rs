@@ -1,6 +1,7 @@
 //! The settings as each part of the program wants them.
 
 use super::problem::Problem;
+use super::storage::{self, Redirect, Storage};
 use super::values::Values;
 use std::fmt;
 use std::net::SocketAddr;
@@ -20,6 +21,8 @@ pub struct Config {
     pub partitions: u32,
     /// The bytes.
     pub storage: Storage,
+    /// Who fetches them without us.
+    pub redirect: Redirect,
     /// Upload sessions.
     pub uploads: Uploads,
     /// The log.
@@ -87,51 +90,13 @@ impl fmt::Debug for Database {
     }
 }
 
-/// Where the bytes are.
-#[derive(Debug, Clone)]
-pub enum Storage {
-    /// A folder.
-    Filesystem {
-        /// The folder.
-        root: PathBuf,
-    },
-    /// A bucket.
-    S3(S3),
-}
-
-/// A bucket and how to reach it.
-#[derive(Clone)]
-pub struct S3 {
-    /// Its name.
-    pub bucket: String,
-    /// Its region.
-    pub region: String,
-    /// The server's URL, where it is not Amazon's.
-    pub endpoint: Option<String>,
-    /// A prefix of every key.
-    pub root_directory: String,
-    /// `https://host/bucket/key` instead of `https://bucket.host/key`.
-    pub path_style: bool,
-    /// Absent: web identity or instance profile.
-    pub access_key_id: Option<String>,
-    /// Goes with it.
-    pub secret_access_key: Option<String>,
-}
-
-impl fmt::Debug for S3 {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("S3")
-            .field("bucket", &self.bucket)
-            .field("endpoint", &self.endpoint)
-            .finish_non_exhaustive()
-    }
-}
-
 /// Upload sessions.
 #[derive(Debug, Clone)]
 pub struct Uploads {
     /// How long a session lives after its last use.
     pub expiry: Duration,
+    /// Bytes that all uploads to an object store together may have in memory.
+    pub memory: u64,
 }
 
 /// The log.
@@ -167,9 +132,11 @@ pub(super) fn build(values: &Values) -> (Config, Vec<Problem>) {
         },
         database: database(values, data_dir.join("berth.sqlite3")),
         partitions: values.number("database.partitions"),
-        storage: storage(values, data_dir.join("blobs")),
+        storage: storage::storage(values, data_dir.join("blobs")),
+        redirect: storage::redirect(values),
         uploads: Uploads {
             expiry: values.duration("uploads.expiry"),
+            memory: values.bytes("uploads.memory"),
         },
         log: Log {
             level: values.text("log.level").unwrap_or_default(),
@@ -203,22 +170,6 @@ fn database(values: &Values, default_file: PathBuf) -> Database {
     }
 }
 
-fn storage(values: &Values, default_root: PathBuf) -> Storage {
-    if values.section("storage.s3").is_none() {
-        let root = values.path("storage.filesystem.root_directory").unwrap_or(default_root);
-        return Storage::Filesystem { root };
-    }
-    Storage::S3(S3 {
-        bucket: values.text("storage.s3.bucket").unwrap_or_default(),
-        region: values.text("storage.s3.region").unwrap_or_default(),
-        endpoint: values.text("storage.s3.endpoint"),
-        root_directory: values.text("storage.s3.root_directory").unwrap_or_default(),
-        path_style: values.switch("storage.s3.path_style"),
-        access_key_id: values.text("storage.s3.access_key_id"),
-        secret_access_key: values.text("storage.s3.secret_access_key"),
-    })
-}
-
 fn contradictions(values: &Values, config: &Config) -> Vec<Problem> {
     let mut found = Vec::new();
     let mut say = |place: Option<&str>, path: &str, message: &str| {
@@ -229,31 +180,6 @@ fn contradictions(values: &Values, config: &Config) -> Vec<Problem> {
             message: message.to_owned(),
         });
     };
-    let s3 = values.section("storage.s3");
-    if s3.is_some() && values.section("storage.filesystem").is_some() {
-        let message = "storage.filesystem and storage.s3 are both given; keep the one that holds the blobs";
-        say(s3, "storage", message);
-    }
-    if s3.is_some() && values.text("storage.s3.bucket").is_none() {
-        say(
-            s3,
-            "storage.s3.bucket",
-            "is missing; name the bucket, or leave storage.s3 out for local files",
-        );
-    }
-    let (id, secret) = ("storage.s3.access_key_id", "storage.s3.secret_access_key");
-    if values.place(id).is_some() != values.place(secret).is_some() {
-        let (given, missing) = if values.place(id).is_some() {
-            (id, secret)
-        } else {
-            (secret, id)
-        };
-        say(
-            values.place(given),
-            missing,
-            &format!("is missing; {given} is of no use without it"),
-        );
-    }
     if matches!(config.database, Database::Sqlite { .. }) {
         for path in ["database.username", "database.password", "database.ca_file"] {
             if let Some(place) = values.place(path) {
@@ -273,5 +199,6 @@ fn contradictions(values: &Values, config: &Config) -> Vec<Problem> {
             "is the same address as http.listen; give it a port of its own",
         );
     }
+    found.extend(storage::contradictions(values));
     found
 }

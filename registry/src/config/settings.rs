@@ -35,6 +35,8 @@ pub enum Kind {
     Duration(&'static str, &'static str),
     /// A whole number within bounds.
     Number(u64, u64),
+    /// A number of bytes such as `256MiB`, within bounds that are written the same way.
+    Bytes(&'static str, &'static str),
     /// `true` or `false`.
     Switch,
     /// One of these words.
@@ -43,6 +45,8 @@ pub enum Kind {
     DatabaseUrl,
     /// `http://…` or `https://…`.
     HttpUrl,
+    /// Addresses and ranges such as `10.0.0.0/8`, with commas between them.
+    Networks,
 }
 
 const fn setting(path: &'static str, kind: Kind, default: &'static str, help: &'static str) -> Setting {
@@ -161,6 +165,127 @@ pub const SETTINGS: &[Setting] = &[
         Kind::Secret,
         "",
         "goes with access_key_id",
+    ),
+    setting(
+        "storage.s3.public_endpoint",
+        Kind::HttpUrl,
+        "",
+        "the server's URL as clients reach it, for redirects; absent: endpoint",
+    ),
+    setting(
+        "storage.s3.checksum",
+        Kind::Word(&["sha256", "crc64nvme", "none"]),
+        "sha256",
+        "what the server is to check each body with; none for servers that refuse the header",
+    ),
+    setting(
+        "storage.s3.equal_parts",
+        Kind::Switch,
+        "false",
+        "all parts of an object but the last of one size, as Cloudflare R2 wants it",
+    ),
+    setting(
+        "storage.azure.container",
+        Kind::Text,
+        "",
+        "container of the blobs in Azure's Blob Storage",
+    ),
+    setting("storage.azure.account", Kind::Text, "", "its storage account"),
+    setting(
+        "storage.azure.endpoint",
+        Kind::HttpUrl,
+        "",
+        "URL of the service; absent: Azure's; for Azurite http://host:port/account",
+    ),
+    setting(
+        "storage.azure.root_directory",
+        Kind::Text,
+        "",
+        "prefix of every key in the container",
+    ),
+    setting(
+        "storage.azure.access_key",
+        Kind::Secret,
+        "",
+        "a key of the account; absent: sas_token, or workload or managed identity",
+    ),
+    setting(
+        "storage.azure.sas_token",
+        Kind::Secret,
+        "",
+        "shared access signature for the container; cannot sign redirects",
+    ),
+    setting(
+        "storage.gcs.bucket",
+        Kind::Text,
+        "",
+        "bucket of the blobs in Google Cloud Storage",
+    ),
+    setting(
+        "storage.gcs.endpoint",
+        Kind::HttpUrl,
+        "",
+        "URL of the service; absent: Google's",
+    ),
+    setting(
+        "storage.gcs.root_directory",
+        Kind::Text,
+        "",
+        "prefix of every key in the bucket",
+    ),
+    setting(
+        "storage.gcs.service_account_file",
+        Kind::Path,
+        "",
+        "key file (JSON) of a service account; absent: default credentials or the instance's account",
+    ),
+    setting(
+        "storage.redirect.mode",
+        Kind::Word(&["never", "always", "matching"]),
+        "never",
+        "which clients are sent to the store for a blob; matching: those in user_agents and networks",
+    ),
+    setting(
+        "storage.redirect.user_agents",
+        Kind::Text,
+        "",
+        "beginnings of User-Agent, with commas: `containerd/, docker/`",
+    ),
+    setting(
+        "storage.redirect.networks",
+        Kind::Networks,
+        "",
+        "networks of clients, with commas: `10.0.0.0/8, fd00::/8`",
+    ),
+    setting(
+        "storage.redirect.lifetime",
+        Kind::Duration("1m", "12h"),
+        "20m",
+        "how long a client may begin to fetch from the URL it was given",
+    ),
+    setting(
+        "storage.redirect.base_url",
+        Kind::HttpUrl,
+        "",
+        "CDN or proxy in front of the bucket, which checks signatures as Google Cloud CDN does",
+    ),
+    setting(
+        "storage.redirect.key_name",
+        Kind::Text,
+        "",
+        "the name that the CDN has for the key",
+    ),
+    setting(
+        "storage.redirect.key",
+        Kind::Secret,
+        "",
+        "the CDN's key in URL-safe base64; at least 16 bytes",
+    ),
+    setting(
+        "uploads.memory",
+        Kind::Bytes("128MiB", "64GiB"),
+        "256MiB",
+        "what all uploads to an object store together may have in memory; more wait",
     ),
     setting(
         "uploads.expiry",

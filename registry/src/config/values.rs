@@ -5,8 +5,9 @@ use super::problem::Problem;
 use super::secrets;
 use super::settings::{self, Kind, SETTINGS, Setting};
 use super::{Sources, environment_name};
+use ipnet::IpNet;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -174,6 +175,16 @@ impl Values {
         self.text(path).and_then(|text| text.parse().ok()).unwrap_or_default()
     }
 
+    pub(super) fn bytes(&self, path: &str) -> u64 {
+        self.text(path).and_then(|text| read_bytes(&text)).unwrap_or_default()
+    }
+
+    pub(super) fn networks(&self, path: &str) -> Vec<IpNet> {
+        self.text(path)
+            .map(|text| text.split(',').filter_map(network).collect())
+            .unwrap_or_default()
+    }
+
     pub(super) fn switch(&self, path: &str) -> bool {
         self.text(path).is_some_and(|text| text == "true")
     }
@@ -186,19 +197,45 @@ fn check(kind: Kind, text: &str) -> Result<(), String> {
         Kind::Address => text.parse::<SocketAddr>().is_ok(),
         Kind::Duration(least, most) => is_duration(text, least, most),
         Kind::Number(least, most) => text.parse::<u64>().is_ok_and(|number| (least..=most).contains(&number)),
+        Kind::Bytes(least, most) => {
+            let (read, bounds) = (read_bytes(text), (read_bytes(least), read_bytes(most)));
+            read.is_some() && bounds.0 <= read && read <= bounds.1
+        }
         Kind::Switch => matches!(text, "true" | "false"),
         Kind::Word(words) => words.contains(&text),
         Kind::DatabaseUrl => {
             is_url(text, &["postgres", "postgresql"]) || text.strip_prefix("sqlite:").is_some_and(|p| !p.is_empty())
         }
         Kind::HttpUrl => is_url(text, &["http", "https"]),
+        Kind::Networks => text.split(',').all(|part| network(part).is_some()),
     };
     if right { Ok(()) } else { Err(wanted(kind)) }
+}
+
+/// A range, or the range of one address.
+fn network(text: &str) -> Option<IpNet> {
+    let text = text.trim();
+    text.parse()
+        .ok()
+        .or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
 }
 
 fn is_duration(text: &str, least: &str, most: &str) -> bool {
     let read = |text| humantime::parse_duration(text).ok();
     read(text).is_some_and(|length| read(least) <= Some(length) && Some(length) <= read(most))
+}
+
+fn read_bytes(text: &str) -> Option<u64> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let unit: u64 = match unit.trim() {
+        "" | "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(unit)
 }
 
 fn is_url(text: &str, schemes: &[&str]) -> bool {
@@ -211,9 +248,13 @@ fn wanted(kind: Kind) -> String {
         Kind::Address => "an address and a port such as `0.0.0.0:5000` or `[::]:5000`".to_owned(),
         Kind::Duration(least, most) => format!("a length of time from {least} to {most}; units are s, m, h and d"),
         Kind::Number(least, most) => format!("a whole number from {least} to {most}"),
+        Kind::Bytes(least, most) => {
+            format!("a number of bytes from {least} to {most}; units are KiB, MiB and GiB")
+        }
         Kind::Switch => "`true` or `false`".to_owned(),
         Kind::Word(words) => format!("one of {}", words.join(", ")),
         Kind::DatabaseUrl => "`postgres://host:port/name` or `sqlite:<path>`".to_owned(),
         Kind::HttpUrl => "a URL such as `https://s3.example.com`".to_owned(),
+        Kind::Networks => "addresses and ranges such as `10.0.0.0/8, fd00::/8, 192.0.2.7`".to_owned(),
     }
 }

@@ -8,6 +8,10 @@ use crate::metadata::manifests::{self, StoredManifest};
 use crate::metadata::repositories;
 use oci::{Digest, Reference, RepositoryName};
 use std::ops::Range;
+use std::time::Duration;
+
+/// Of a second.
+const MICROS: i64 = 1_000_000;
 
 impl Distribution {
     /// The blob of a repository.
@@ -33,6 +37,15 @@ impl Distribution {
     /// `Store` when the object is not there or the store fails.
     pub async fn blob_bytes(&self, blob: &Blob, range: Range<u64>) -> Result<BlobBody, Error> {
         Ok(self.blobs.read(&blob.object_key, range).await?)
+    }
+
+    /// A URL under which a client can read a blob without us for a while; `None` when only we can read it.
+    ///
+    /// # Errors
+    /// `Store` when it cannot be signed.
+    pub async fn blob_url(&self, blob: &Blob, lifetime: Duration) -> Result<Option<String>, Error> {
+        let now = u64::try_from(self.now() / MICROS).unwrap_or_default();
+        Ok(self.blobs.signed_url(&blob.object_key, now, lifetime).await?)
     }
 
     /// The manifest that a tag or digest names.

@@ -170,9 +170,9 @@ impl Distribution {
                 tracing::warn!(session = %held.claim.id, error = &lost as &dyn std::error::Error, "upload stopped");
                 Error::ClaimLost
             }
-            // Nothing can go on from a half-done hash that cannot be read.
-            AppendError::Store(blobs::Error::HashState { .. }) => {
-                self.abort(held, "hash_lost").await?;
+            // Nothing can go on from a half-done hash that cannot be read, or from parts that are gone.
+            AppendError::Store(blobs::Error::HashState { .. } | blobs::Error::Lost { .. }) => {
+                self.abort(held, "upload_lost").await?;
                 return Err(Error::UploadUnknown);
             }
             AppendError::Store(store) => Error::Store(store),

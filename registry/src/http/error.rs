@@ -3,6 +3,7 @@
 //! A fault of ours answers with the request's id, never with its text; the text is logged under that id.
 
 use super::answer::{Answer, empty, json};
+use crate::blobs;
 use crate::distribution::{BodyError, Error};
 use http::{HeaderValue, StatusCode, header};
 use oci::{DigestError, ErrorBody, ErrorCode, PageError, ReferenceError, RepositoryNameError};
@@ -122,6 +123,7 @@ fn workflow(error: &Error) -> (StatusCode, ErrorCode) {
         Error::DigestMismatch { .. } => (StatusCode::BAD_REQUEST, ErrorCode::DigestInvalid),
         Error::ManifestInvalid(_) => (StatusCode::BAD_REQUEST, ErrorCode::ManifestInvalid),
         Error::ReferencesUnknown(_) => (StatusCode::BAD_REQUEST, ErrorCode::ManifestBlobUnknown),
+        Error::Store(blobs::Error::TooLarge { .. }) => (StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::SizeInvalid),
         Error::Database(database) if database.is_unavailable() || database.is_conflict() => {
             (StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable)
         }

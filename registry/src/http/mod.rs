@@ -6,6 +6,7 @@
 mod admin;
 mod answer;
 mod body;
+mod client;
 mod discovery;
 mod endpoint;
 mod error;
@@ -13,10 +14,13 @@ mod management;
 mod metrics;
 mod pull;
 mod push;
+mod redirect;
 
 pub use admin::{Admin, admin_router};
+pub use client::ClientAddress;
 pub use management::Management;
 pub use metrics::HttpMetrics;
+pub use redirect::{Redirect, Redirected};
 
 use crate::distribution::Distribution;
 use answer::{API_VERSION, Answer, REQUEST_ID, json, with};
@@ -37,12 +41,17 @@ use uuid::Uuid;
 pub struct Api {
     distribution: Distribution,
     metrics: HttpMetrics,
+    redirect: Redirect,
 }
 
 impl Api {
     /// The client API over the workflows.
-    pub fn new(distribution: Distribution, metrics: HttpMetrics) -> Self {
-        Self { distribution, metrics }
+    pub fn new(distribution: Distribution, metrics: HttpMetrics, redirect: Redirect) -> Self {
+        Self {
+            distribution,
+            metrics,
+            redirect,
+        }
     }
 
     /// Its one route.
@@ -63,7 +72,7 @@ async fn serve(State(api): State<Arc<Api>>, request: Request) -> Answer {
         .and_then(|path| endpoint::parse(&head.method, &path));
     let name = endpoint.as_ref().map_or("none", Endpoint::name);
     let answer = match &endpoint {
-        Ok(endpoint) => match dispatch(&api.distribution, endpoint, &head, &mut body).await {
+        Ok(endpoint) => match dispatch(&api, endpoint, &head, &mut body).await {
             Ok(answer) => answer,
             Err(failed) => failed_answer(&failed, endpoint, &request_id),
         },
@@ -111,16 +120,20 @@ fn finished(answer: Answer, method: &Method, request_id: &str) -> Answer {
 
 /// Calls the handler of an endpoint; the table is in the order of the specification.
 async fn dispatch(
-    distribution: &Distribution,
+    api: &Api,
     endpoint: &Endpoint,
     head: &http::request::Parts,
     body: &mut RequestBody,
 ) -> Result<Answer, ApiError> {
     let query = query::pairs(head.uri.query().unwrap_or_default());
     let headers = &head.headers;
+    let distribution = &api.distribution;
     Ok(match endpoint {
         Endpoint::Ping => json(StatusCode::OK, b"{}".to_vec()),
-        Endpoint::GetBlob(name, digest) => pull::get_blob(distribution, name, digest, headers).await?,
+        Endpoint::GetBlob(name, digest) => {
+            let redirect = api.redirect.wanted(head);
+            pull::get_blob(distribution, name, digest, headers, redirect).await?
+        }
         Endpoint::HeadBlob(name, digest) => pull::head_blob(distribution, name, digest).await?,
         Endpoint::GetManifest(name, reference) | Endpoint::HeadManifest(name, reference) => {
             pull::manifest(distribution, name, reference, headers).await?

@@ -2,6 +2,7 @@
 
 use super::answer::{Answer, DOCKER_CONTENT_DIGEST, content, empty, with};
 use super::error::{ApiError, unsatisfiable};
+use super::redirect::Redirect;
 use crate::distribution::Distribution;
 use axum::body::Body;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -17,10 +18,16 @@ pub(super) async fn get_blob(
     repository: &RepositoryName,
     digest: &Digest,
     headers: &HeaderMap,
+    redirect: Option<&Redirect>,
 ) -> Result<Answer, ApiError> {
     let blob = distribution.blob(repository, digest).await?;
     if matches_etag(headers, &header::IF_NONE_MATCH, digest) {
         return Ok(tagged(empty(StatusCode::NOT_MODIFIED), digest, IMMUTABLE));
+    }
+    if let Some(redirect) = redirect
+        && let Some(elsewhere) = redirect.answer(distribution, &blob, digest).await
+    {
+        return Ok(elsewhere);
     }
     let (status, start, end) = match requested(headers, digest, blob.size) {
         RangeRequest::Whole | RangeRequest::Several(_) => (StatusCode::OK, 0, blob.size),

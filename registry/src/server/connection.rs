@@ -1,6 +1,8 @@
 //! One connection: its protocols and its time-outs.
 
+use crate::http::ClientAddress;
 use axum::Router;
+use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -31,8 +33,12 @@ pub(super) fn connection(
     }
     let asked = Arc::new(AtomicBool::new(false));
     let (router, asking) = (TowerToHyperService::new(router), Arc::clone(&asked));
-    let service = service_fn(move |request| {
+    let client = stream.peer_addr().map(|peer| ClientAddress(peer.ip())).ok();
+    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         asking.store(true, Ordering::Relaxed);
+        if let Some(client) = client {
+            request.extensions_mut().insert(client);
+        }
         router.call(request)
     });
     let serving = protocols().serve_connection(TokioIo::new(stream), service).into_owned();

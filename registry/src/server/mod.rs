@@ -6,7 +6,6 @@ mod stores;
 
 pub use stores::{database_target, migration_settings, store_target};
 
-use crate::blobs::BlobStore;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::distribution::{Distribution, Limits};
@@ -18,7 +17,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use stores::open_metadata;
+use stores::{open_metadata, open_store, redirect};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -44,9 +43,7 @@ pub struct Server {
 /// When a store cannot be used, the schema is not one that this program serves, or an address is taken.
 pub async fn start(config: &Config) -> anyhow::Result<Server> {
     let (metadata, owned) = open_metadata(config).await?;
-    let store = BlobStore::open(&store_target(&config.storage))
-        .await
-        .context("open the object store")?;
+    let store = open_store(config).await?;
     let clock = Clock::default();
     let limits = Limits {
         upload_expiry: config.uploads.expiry,
@@ -70,7 +67,7 @@ pub async fn start(config: &Config) -> anyhow::Result<Server> {
     let clients = listen(config.http.listen).await?;
     let probes = listen(config.admin.listen).await?;
     let (http, admin_address) = (clients.local_addr()?, probes.local_addr()?);
-    let api = Api::new(distribution.clone(), metrics).router();
+    let api = Api::new(distribution.clone(), metrics, redirect(&config.redirect)).router();
     let stop = CancellationToken::new();
     let stopped = CancellationToken::new();
     let (drain, stopping) = (config.http.drain_timeout, stop.clone());

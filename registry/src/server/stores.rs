@@ -1,8 +1,9 @@
 //! The database and the object store that the settings name, opened.
 
-use crate::blobs;
+use crate::blobs::{self, BlobStore, BodyChecksum};
 use crate::clock::Clock;
-use crate::config::{Config, Database, Storage};
+use crate::config::{self, Config, Database, RedirectMode, Storage};
+use crate::http::{Redirect, Redirected};
 use crate::metadata::migrations::{self, MigrationSet, Scope, Settings};
 use crate::metadata::{self, Engine, Metadata, PostgresOptions, uploads};
 use anyhow::{Context, bail};
@@ -40,11 +41,74 @@ pub fn store_target(storage: &Storage) -> blobs::Target {
             bucket: s3.bucket.clone(),
             region: s3.region.clone(),
             endpoint: s3.endpoint.clone(),
+            public_endpoint: s3.public_endpoint.clone(),
             root_directory: s3.root_directory.clone(),
             path_style: s3.path_style,
             access_key_id: s3.access_key_id.clone(),
             secret_access_key: s3.secret_access_key.clone(),
+            checksum: match s3.checksum.as_str() {
+                "crc64nvme" => BodyChecksum::Crc64Nvme,
+                "none" => BodyChecksum::None,
+                _ => BodyChecksum::Sha256,
+            },
+            equal_parts: s3.equal_parts,
         }),
+        Storage::Azure(azure) => blobs::Target::Azure(blobs::AzureOptions {
+            container: azure.container.clone(),
+            account: azure.account.clone(),
+            endpoint: azure.endpoint.clone(),
+            root_directory: azure.root_directory.clone(),
+            access_key: azure.access_key.clone(),
+            sas_token: azure.sas_token.clone(),
+        }),
+        Storage::Gcs(gcs) => blobs::Target::Gcs(blobs::GcsOptions {
+            bucket: gcs.bucket.clone(),
+            endpoint: gcs.endpoint.clone(),
+            root_directory: gcs.root_directory.clone(),
+            service_account_file: gcs.service_account_file.clone(),
+        }),
+    }
+}
+
+/// Opens the store that the settings name, and proves that it can sign where clients are to be redirected.
+pub(super) async fn open_store(config: &Config) -> anyhow::Result<BlobStore> {
+    let redirect = &config.redirect;
+    let edge = redirect.edge.as_ref().map(|edge| {
+        Ok::<_, anyhow::Error>(blobs::EdgeOptions {
+            base_url: edge.base_url.parse().context("read storage.redirect.base_url")?,
+            key_name: edge.key_name.clone(),
+            key: edge.key.clone(),
+        })
+    });
+    let options = blobs::Options {
+        upload_memory: config.uploads.memory,
+        edge: edge.transpose()?,
+    };
+    let store = BlobStore::open(&store_target(&config.storage), &options)
+        .await
+        .context("open the object store")?;
+    if redirect.mode != RedirectMode::Never {
+        let signed = store.signed_url("blobs/a-start", 0, redirect.lifetime).await;
+        signed.context(
+            "sign a URL, as storage.redirect.mode wants it; give the store credentials that can, or set it to `never`",
+        )?;
+    }
+    Ok(store)
+}
+
+/// Which clients the settings send to the store.
+pub(super) fn redirect(settings: &config::Redirect) -> Redirect {
+    let clients = match &settings.mode {
+        RedirectMode::Never => Redirected::None,
+        RedirectMode::Always => Redirected::All,
+        RedirectMode::Matching { user_agents, networks } => Redirected::Matching {
+            user_agents: user_agents.clone(),
+            networks: networks.clone(),
+        },
+    };
+    Redirect {
+        clients,
+        lifetime: settings.lifetime,
     }
 }
 

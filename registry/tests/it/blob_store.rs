@@ -2,7 +2,7 @@
 
 use crate::support::TestRegistry;
 use crate::support::content::{bytes, sha256};
-use berth_registry::blobs::{AppendError, Appended, BlobStore, ClaimError, End, Position, WriteClaim};
+use berth_registry::blobs::{AppendError, Appended, BlobStore, ClaimError, End, Options, Position, WriteClaim};
 use berth_registry::config::Storage;
 use berth_registry::server;
 use bytes::Bytes;
@@ -25,9 +25,8 @@ impl WriteClaim for Held {
 }
 
 async fn store(registry: &TestRegistry) -> BlobStore {
-    BlobStore::open(&server::store_target(&registry.config.storage))
-        .await
-        .unwrap()
+    let target = server::store_target(&registry.config.storage);
+    BlobStore::open(&target, &Options::default()).await.unwrap()
 }
 
 fn begin() -> Position {

@@ -2,6 +2,8 @@
 //!
 //! - `BERTH_TEST_DATABASE_URL`: a PostgreSQL role that may create databases; each test gets one of its own.
 //! - `BERTH_TEST_S3_ENDPOINT`, `_BUCKET`, `_ACCESS_KEY_ID`, `_SECRET_ACCESS_KEY`: each test gets a prefix of its own.
+//! - `BERTH_TEST_AZURE_ENDPOINT`, `_ACCOUNT`, `_CONTAINER`, `_ACCESS_KEY`: likewise.
+//! - `BERTH_TEST_GCS_ENDPOINT`, `_BUCKET`, `_SERVICE_ACCOUNT_FILE`: likewise.
 //!
 //! `cargo verify` starts the servers and sets the variables.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test's tool stops where it fails")]
@@ -24,31 +26,60 @@ pub(crate) async fn fresh() -> (Config, tempfile::TempDir) {
 
 /// The same settings as variables, for a server in a process of its own.
 pub(crate) async fn environment(folder: &Path) -> Vec<(String, String)> {
-    let mut variables = vec![
+    let mut variables: Vec<(String, String)> = [
         ("BERTH_DATA_DIR", folder.display().to_string()),
         ("BERTH_HTTP_LISTEN", "127.0.0.1:0".to_owned()),
         ("BERTH_ADMIN_LISTEN", "127.0.0.1:0".to_owned()),
         ("BERTH_HTTP_SECRET", "a secret of this test".to_owned()),
         ("BERTH_DATABASE_PARTITIONS", "4".to_owned()),
-    ];
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into();
     if let Some(admin) = variable("BERTH_TEST_DATABASE_URL") {
-        variables.push(("BERTH_DATABASE_URL", fresh_database(&admin).await));
+        variables.push(("BERTH_DATABASE_URL".to_owned(), fresh_database(&admin).await));
     }
-    if let Some(endpoint) = variable("BERTH_TEST_S3_ENDPOINT") {
-        let named = |name: &str| variable(name).unwrap_or_else(|| panic!("{name} goes with BERTH_TEST_S3_ENDPOINT"));
-        variables.push(("BERTH_STORAGE_S3_ENDPOINT", endpoint));
-        variables.push(("BERTH_STORAGE_S3_BUCKET", named("BERTH_TEST_S3_BUCKET")));
-        variables.push(("BERTH_STORAGE_S3_ACCESS_KEY_ID", named("BERTH_TEST_S3_ACCESS_KEY_ID")));
-        variables.push((
-            "BERTH_STORAGE_S3_SECRET_ACCESS_KEY",
-            named("BERTH_TEST_S3_SECRET_ACCESS_KEY"),
-        ));
-        variables.push(("BERTH_STORAGE_S3_ROOT_DIRECTORY", uuid::Uuid::new_v4().to_string()));
+    for store in BUCKETS {
+        variables.extend(bucket(store));
     }
     variables
-        .into_iter()
-        .map(|(name, value)| (name.to_owned(), value))
-        .collect()
+}
+
+/// A kind of store, and what is to be said of it: the end of a test's variable, that of the setting's.
+struct Bucket {
+    kind: &'static str,
+    settings: &'static [&'static str],
+}
+
+const BUCKETS: [Bucket; 3] = [
+    Bucket {
+        kind: "S3",
+        settings: &["ENDPOINT", "BUCKET", "ACCESS_KEY_ID", "SECRET_ACCESS_KEY"],
+    },
+    Bucket {
+        kind: "AZURE",
+        settings: &["ENDPOINT", "ACCOUNT", "CONTAINER", "ACCESS_KEY"],
+    },
+    Bucket {
+        kind: "GCS",
+        settings: &["ENDPOINT", "BUCKET", "SERVICE_ACCOUNT_FILE"],
+    },
+];
+
+/// The settings for a kind of store, if the environment names a server of it; all of them must be named then.
+fn bucket(Bucket { kind, settings }: Bucket) -> Vec<(String, String)> {
+    if variable(&format!("BERTH_TEST_{kind}_ENDPOINT")).is_none() {
+        return Vec::new();
+    }
+    let named = |end: &&str| {
+        let name = format!("BERTH_TEST_{kind}_{end}");
+        let value = variable(&name).unwrap_or_else(|| panic!("{name} goes with BERTH_TEST_{kind}_ENDPOINT"));
+        (format!("BERTH_STORAGE_{kind}_{end}"), value)
+    };
+    let root = (
+        format!("BERTH_STORAGE_{kind}_ROOT_DIRECTORY"),
+        uuid::Uuid::new_v4().to_string(),
+    );
+    settings.iter().map(named).chain([root]).collect()
 }
 
 #[expect(
