@@ -3,7 +3,7 @@
 //! | tier | modules | what they are |
 //! |---|---|---|
 //! | 4 | `cli`, `server` | assemble the parts; nobody imports them |
-//! | 3 | `http` | drivers: a request |
+//! | 3 | `http`, `gc` | drivers: a request, the clock |
 //! | 2 | `distribution` | workflows of the distribution specification |
 //! | 1 | `metadata`, `blobs` | the two stores; they do not import each other |
 //! | 0 | `clock`, `config`, `telemetry`, and the crate `oci` | leaves |
@@ -15,6 +15,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod distribution;
+pub mod gc;
 pub mod http;
 pub mod metadata;
 pub mod server;

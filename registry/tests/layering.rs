@@ -17,6 +17,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "server",
         &[
             "http",
+            "gc",
             "distribution",
             "metadata",
             "blobs",
@@ -26,6 +27,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("http", &["distribution", "metadata", "blobs", "clock"]),
+    ("gc", &["distribution"]),
     ("distribution", &["metadata", "blobs", "clock"]),
     ("metadata", &["clock"]),
     ("blobs", &[]),

@@ -150,6 +150,7 @@ CREATE INDEX deleted_tags_by_manifest ON deleted_tags (namespace_id, repository_
 
 -- An upload names its final object key before the first byte is written.
 -- state: 0 open, 1 done, 2 aborted. claim: the one request that may write now, until claimed_until.
+-- expires_at: when an open session ends unless used, and when the row of an ended one goes.
 CREATE TABLE upload_sessions (
     id bytea PRIMARY KEY,
     repository text COLLATE "C" NOT NULL,
@@ -168,7 +169,7 @@ CREATE TABLE upload_sessions (
     created_at bigint NOT NULL,
     expires_at bigint NOT NULL
 );
-CREATE INDEX upload_sessions_by_expiry ON upload_sessions (expires_at);
+CREATE INDEX upload_sessions_by_expiry ON upload_sessions (state, expires_at);
 
 -- What may have become garbage. Written by the transaction that drops or creates a reference.
 -- kind: 1 manifest, 2 link of a blob to a repository, 3 blob (namespace and repository are 0).

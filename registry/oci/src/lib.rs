@@ -59,7 +59,7 @@ pub use descriptor::{Descriptor, DescriptorError};
 pub use digest::{Algorithm, Digest, DigestError};
 pub use digester::{Digester, DigesterError};
 pub use error_code::{ErrorBody, ErrorCode, ErrorEntry};
-pub use manifest::{Kind, Manifest, ManifestError, ReferenceKind, ReferenceTo};
+pub use manifest::{Kind, MAX_REFERENCES, Manifest, ManifestError, ReferenceKind, ReferenceTo};
 pub use page::{Page, PageError, next_link};
 pub use range::{ByteRange, ContentRange, RangeRequest, unsatisfied_range, upload_range};
 pub use reference::{Reference, ReferenceError, Tag, TagError};

@@ -11,7 +11,7 @@ mod settings;
 mod storage;
 mod values;
 
-pub use parts::{Admin, Config, Database, Http, Log, LogFormat, Uploads};
+pub use parts::{Admin, Config, Database, Deletion, Http, Log, LogFormat, Manifests, Sparse, Uploads};
 pub use problem::{Problem, Problems};
 pub use settings::{SETTINGS, Setting, environment_name};
 pub use storage::{Azure, Edge, Gcs, Redirect, RedirectMode, S3, Storage};

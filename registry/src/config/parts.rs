@@ -25,6 +25,12 @@ pub struct Config {
     pub redirect: Redirect,
     /// Upload sessions.
     pub uploads: Uploads,
+    /// Manifests.
+    pub manifests: Manifests,
+    /// What clients may delete.
+    pub deletion: Deletion,
+    /// Whether the list of repositories is shown.
+    pub catalog: bool,
     /// The log.
     pub log: Log,
 }
@@ -97,6 +103,45 @@ pub struct Uploads {
     pub expiry: Duration,
     /// Bytes that all uploads to an object store together may have in memory.
     pub memory: u64,
+    /// The largest blob, in bytes; absent: any.
+    pub max_size: Option<u64>,
+    /// How often expired sessions are ended.
+    pub sweep_interval: Duration,
+}
+
+/// Manifests.
+#[derive(Debug, Clone)]
+pub struct Manifests {
+    /// The largest, in bytes.
+    pub max_size: u64,
+    /// Blobs and manifests that one may name.
+    pub max_references: u32,
+    /// Tags that one push may set beside its reference.
+    pub max_tags: u32,
+    /// What one may name before it is pushed.
+    pub sparse: Sparse,
+}
+
+/// What a manifest may name before it is pushed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sparse {
+    /// Nothing.
+    Strict,
+    /// The manifests of an index.
+    Index,
+    /// Blobs too.
+    All,
+}
+
+/// What clients may delete.
+#[derive(Debug, Clone, Copy)]
+pub struct Deletion {
+    /// Tags.
+    pub tags: bool,
+    /// Manifests by their digests.
+    pub manifests: bool,
+    /// Blobs that no manifest names.
+    pub blobs: bool,
 }
 
 /// The log.
@@ -137,7 +182,21 @@ pub(super) fn build(values: &Values) -> (Config, Vec<Problem>) {
         uploads: Uploads {
             expiry: values.duration("uploads.expiry"),
             memory: values.bytes("uploads.memory"),
+            max_size: values.optional_bytes("uploads.max_size"),
+            sweep_interval: values.duration("uploads.sweep_interval"),
         },
+        manifests: Manifests {
+            max_size: values.bytes("manifests.max_size"),
+            max_references: values.number("manifests.max_references"),
+            max_tags: values.number("manifests.max_tags"),
+            sparse: sparse(values),
+        },
+        deletion: Deletion {
+            tags: values.switch("deletion.tags"),
+            manifests: values.switch("deletion.manifests"),
+            blobs: values.switch("deletion.blobs"),
+        },
+        catalog: values.switch("catalog.enabled"),
         log: Log {
             level: values.text("log.level").unwrap_or_default(),
             format: if values.text("log.format").as_deref() == Some("json") {
@@ -149,6 +208,14 @@ pub(super) fn build(values: &Values) -> (Config, Vec<Problem>) {
     };
     let problems = contradictions(values, &config);
     (config, problems)
+}
+
+fn sparse(values: &Values) -> Sparse {
+    match values.text("manifests.sparse").as_deref() {
+        Some("index") => Sparse::Index,
+        Some("all") => Sparse::All,
+        _ => Sparse::Strict,
+    }
 }
 
 fn database(values: &Values, default_file: PathBuf) -> Database {

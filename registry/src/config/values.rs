@@ -185,6 +185,11 @@ impl Values {
             .unwrap_or_default()
     }
 
+    /// Bytes; `None` for a setting that is not given and has no default.
+    pub(super) fn optional_bytes(&self, path: &str) -> Option<u64> {
+        self.text(path).as_deref().and_then(read_bytes)
+    }
+
     pub(super) fn switch(&self, path: &str) -> bool {
         self.text(path).is_some_and(|text| text == "true")
     }

@@ -3,6 +3,10 @@
 //! Held while bytes arrive, renewed in time, and given back whatever happens: a request that is dropped in the middle
 //! (its client went away) leaves the release to a task of its own, so that the client's next try need not wait for the
 //! claim to run out.
+//!
+//! Times are those of the replica that writes them. A clock that is ahead of another's by more than what is left of a
+//! claim takes a live claim over, and one that is behind waits longer for a dead one; neither damages an upload, since
+//! what is written under several claims the store keeps apart, and a lost claim cannot commit.
 
 use super::Distribution;
 use super::error::Error;
@@ -100,7 +104,7 @@ impl Held {
         let length = self.guard.distribution.limits.claim;
         let mut ends = Instant::now() + length;
         loop {
-            tokio::time::sleep(length / 3).await;
+            tokio::time::sleep(length / 4).await;
             match self.renew().await {
                 Ok(true) => ends = Instant::now() + length,
                 Ok(false) => return Error::ClaimLost,
@@ -115,8 +119,9 @@ impl Held {
     async fn renew(&self) -> Result<bool, Error> {
         let distribution = &self.guard.distribution;
         let until = distribution.after(distribution.limits.claim);
+        let expires_at = distribution.after(distribution.limits.upload_expiry);
         let mut tx = distribution.metadata.begin().await?;
-        let kept = uploads::renew(&mut tx, self.claim, until).await?;
+        let kept = uploads::renew(&mut tx, self.claim, until, expires_at).await?;
         tx.commit().await?;
         Ok(kept)
     }

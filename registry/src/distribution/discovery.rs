@@ -1,7 +1,7 @@
 //! Content discovery: distribution-spec end-8 and end-12, and Docker's catalog.
 
 use super::Distribution;
-use super::error::Error;
+use super::error::{Error, Switch};
 use crate::metadata::{referrers, repositories, tags};
 use oci::{Digest, Page, RepositoryName};
 use std::collections::BTreeMap;
@@ -51,8 +51,11 @@ impl Distribution {
     /// A page of the registry's repositories.
     ///
     /// # Errors
-    /// `Database`.
+    /// `SwitchedOff`.
     pub async fn catalog(&self, page: &Page) -> Result<Listing, Error> {
+        if !self.rules.catalog {
+            return Err(Error::SwitchedOff(Switch::Catalog));
+        }
         let Some(limit) = self.page_size(page) else {
             return Ok(Listing::default());
         };

@@ -13,6 +13,12 @@ pub enum BodyError {
     /// The client has not sent anything for so long that it is taken for gone.
     #[error("the request body stopped for more than {0:?}")]
     Stalled(std::time::Duration),
+    /// The blob would be larger than this registry takes.
+    #[error("the blob is larger than {limit} bytes, which this registry takes at most (uploads.max_size)")]
+    TooLarge {
+        /// What is allowed.
+        limit: u64,
+    },
     /// Fewer or more bytes than announced.
     #[error("the request announced {announced} bytes and sent {sent}")]
     Length {
@@ -21,6 +27,31 @@ pub enum BodyError {
         /// Bytes that came; counting stops behind the first too many.
         sent: u64,
     },
+}
+
+/// Something that settings can switch off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Switch {
+    /// Deleting a tag.
+    DeleteTag,
+    /// Deleting a manifest.
+    DeleteManifest,
+    /// Deleting a blob.
+    DeleteBlob,
+    /// Listing repositories.
+    Catalog,
+}
+
+impl Switch {
+    /// The setting.
+    pub fn setting(self) -> &'static str {
+        match self {
+            Self::DeleteTag => "deletion.tags",
+            Self::DeleteManifest => "deletion.manifests",
+            Self::DeleteBlob => "deletion.blobs",
+            Self::Catalog => "catalog.enabled",
+        }
+    }
 }
 
 /// A workflow failed.
@@ -56,6 +87,20 @@ pub enum Error {
     /// The manifest names content that the repository does not have.
     #[error("manifest names {} blob(s) or manifest(s) that this repository does not have", .0.len())]
     ReferencesUnknown(Vec<Digest>),
+    /// This registry does not do that.
+    #[error("this registry does not do that: {} is false", .0.setting())]
+    SwitchedOff(Switch),
+    /// A manifest of the repository names the blob.
+    #[error("blob {0} is named by a manifest of this repository; delete the manifest first")]
+    BlobInUse(Digest),
+    /// The manifest names more than this registry takes.
+    #[error("manifest names {count} blobs and manifests; this registry takes {limit} (manifests.max_references)")]
+    TooManyReferences {
+        /// What it names.
+        count: usize,
+        /// What is allowed.
+        limit: usize,
+    },
     /// The database failed.
     #[error("the database failed")]
     Database(#[from] metadata::Error),
@@ -85,6 +130,9 @@ impl Error {
             | Self::DigestMismatch(_)
             | Self::ManifestInvalid(_)
             | Self::ReferencesUnknown(_)
+            | Self::SwitchedOff(_)
+            | Self::BlobInUse(_)
+            | Self::TooManyReferences { .. }
             | Self::Store(_)
             | Self::ClaimLost => false,
         }

@@ -1,7 +1,7 @@
 //! Pushing manifests: distribution-spec end-7.
 
 use super::error::Error;
-use super::{Distribution, due, retried};
+use super::{Distribution, Sparse, due, retried};
 use crate::blobs::Mismatch;
 use crate::metadata::manifests::{self, NewManifest};
 use crate::metadata::repositories::{self, RepositoryKey};
@@ -9,13 +9,15 @@ use crate::metadata::reviews::{self, Due, Reason, Subject};
 use crate::metadata::tags::Pointer;
 use crate::metadata::{Tx, blobs, tags};
 use oci::{Algorithm, Digest, Manifest, Reference, ReferenceKind, ReferenceTo, RepositoryName, SubjectDigest, Tag};
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 /// A manifest to be stored.
 #[derive(Debug, Clone, Copy)]
 pub struct ManifestPut<'a> {
     /// The tag or digest of the request.
     pub reference: &'a Reference,
+    /// More tags for it: those of the query.
+    pub tags: &'a [Tag],
     /// As the client sent it.
     pub content_type: Option<&'a str>,
     /// The exact bytes.
@@ -29,10 +31,37 @@ pub struct StoredAs {
     pub digest: Digest,
     /// What it refers to as its subject.
     pub subject: Option<SubjectDigest>,
+    /// Blobs and manifests that are not of the size that the manifest says.
+    pub wrong_sizes: Vec<WrongSize>,
+}
+
+/// A blob or manifest that is not of the size that a manifest says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WrongSize {
+    /// Its digest.
+    pub digest: Digest,
+    /// As the manifest says, in bytes.
+    pub said: u64,
+    /// As it is, in bytes.
+    pub stored: u64,
+}
+
+impl ManifestPut<'_> {
+    /// In one order for every request: two that point the same tags would wait for each other otherwise.
+    fn all_tags(&self) -> Vec<&Tag> {
+        let own = match self.reference {
+            Reference::Tag(tag) => Some(tag),
+            Reference::Digest(_) => None,
+        };
+        let mut tags: Vec<&Tag> = own.into_iter().chain(self.tags).collect();
+        tags.sort_unstable();
+        tags.dedup();
+        tags
+    }
 }
 
 impl Distribution {
-    /// Stores a manifest and points the tag to it, in one transaction: all of it is durable on return, or nothing is.
+    /// Stores a manifest and points its tags to it, in one transaction: all of it is durable on return, or nothing is.
     ///
     /// Repeating it changes nothing but the time of the push.
     ///
@@ -42,10 +71,15 @@ impl Distribution {
         let digest = named_digest(put)?;
         let manifest = Manifest::parse(put.content_type, put.payload)?;
         let references = manifest.references();
-        retried(|| self.store(repository, put, &manifest, &references, digest)).await?;
+        let (count, limit) = (references.len(), self.limits.references);
+        if count > limit {
+            return Err(Error::TooManyReferences { count, limit });
+        }
+        let wrong_sizes = retried(|| self.store(repository, put, &manifest, &references, digest)).await?;
         Ok(StoredAs {
             digest,
             subject: manifest.subject,
+            wrong_sizes,
         })
     }
 
@@ -56,15 +90,15 @@ impl Distribution {
         manifest: &Manifest,
         references: &[ReferenceTo],
         digest: Digest,
-    ) -> Result<(), Error> {
-        let now = self.now();
+    ) -> Result<Vec<WrongSize>, Error> {
+        let (now, sparse) = (self.now(), self.rules.sparse);
         let mut tx = self.metadata.begin().await?;
         let key = repositories::ensure(&mut tx, repository, now).await?;
-        let (mut present, mut missing) = sorted(&mut tx, key, references).await?;
-        if !missing.is_empty() {
+        let mut found = Found::of(&mut tx, key, references, sparse).await?;
+        if !found.missing.is_empty() {
             // What it may lack can be on its way. Whoever brings it must see that it is missed, or be seen.
             repositories::lock(&mut tx, key).await?;
-            (present, missing) = sorted(&mut tx, key, references).await?;
+            found = Found::of(&mut tx, key, references, sparse).await?;
         }
         let new = NewManifest {
             digest: &digest,
@@ -77,17 +111,25 @@ impl Distribution {
             content_size: content_size(put.payload, references),
         };
         manifests::add(&mut tx, key, new, now).await?;
-        manifests::add_references(&mut tx, key, &digest, &present).await?;
-        manifests::add_missing(&mut tx, key, &digest, &missing).await?;
+        manifests::add_references(&mut tx, key, &digest, &found.present).await?;
+        manifests::add_missing(&mut tx, key, &digest, &found.missing).await?;
         manifests::resolve_missing_child(&mut tx, key, &digest).await?;
-        match put.reference {
-            Reference::Tag(tag) => self.point(&mut tx, key, tag, digest).await?,
+        self.name(&mut tx, key, put, digest).await?;
+        tx.commit().await?;
+        Ok(found.wrong_sizes)
+    }
+
+    /// Points every tag of the request to the manifest.
+    async fn name(&self, tx: &mut Tx, key: RepositoryKey, put: ManifestPut<'_>, digest: Digest) -> Result<(), Error> {
+        let tags = put.all_tags();
+        if tags.is_empty() {
             // An untagged manifest waits for a tag or an index that names it.
-            Reference::Digest(_) => {
-                review(&mut tx, key, digest, due(self, Reason::ManifestUpload)).await?;
-            }
+            return review(tx, key, digest, due(self, Reason::ManifestUpload)).await;
         }
-        Ok(tx.commit().await?)
+        for tag in tags {
+            self.point(tx, key, tag, digest).await?;
+        }
+        Ok(())
     }
 
     /// Points a tag to a manifest; the one that it pointed to before may have become garbage.
@@ -134,34 +176,77 @@ fn named_digest(put: ManifestPut<'_>) -> Result<Digest, Error> {
     }
 }
 
-/// What the repository has of a manifest's references, and what it may lack; it must have all the others.
-async fn sorted(
+/// A manifest's references, held against what the repository has.
+struct Found {
+    present: Vec<ReferenceTo>,
+    /// What it may lack.
+    missing: Vec<ReferenceTo>,
+    wrong_sizes: Vec<WrongSize>,
+}
+
+impl Found {
+    /// Fails when something is not there that must be.
+    async fn of(tx: &mut Tx, key: RepositoryKey, references: &[ReferenceTo], sparse: Sparse) -> Result<Self, Error> {
+        let stored = stored_sizes(tx, key, references).await?;
+        let mut found = Self {
+            present: Vec::new(),
+            missing: Vec::new(),
+            wrong_sizes: Vec::new(),
+        };
+        let mut unknown = Vec::new();
+        for reference in references {
+            match stored.get(&(is_child(reference), reference.digest)) {
+                Some(&size) => {
+                    found.present.push(reference.clone());
+                    found.compare(reference, size);
+                }
+                None if reference.must_exist && !sparse.allows(reference.kind) => unknown.push(reference.digest),
+                None => found.missing.push(reference.clone()),
+            }
+        }
+        if unknown.is_empty() {
+            Ok(found)
+        } else {
+            Err(Error::ReferencesUnknown(unknown))
+        }
+    }
+
+    fn compare(&mut self, reference: &ReferenceTo, stored: u64) {
+        if reference.size != stored {
+            self.wrong_sizes.push(WrongSize {
+                digest: reference.digest,
+                said: reference.size,
+                stored,
+            });
+        }
+    }
+}
+
+fn is_child(reference: &ReferenceTo) -> bool {
+    reference.kind == ReferenceKind::Child
+}
+
+/// The size of each reference that the repository has, by whether it is a child and by its digest.
+async fn stored_sizes(
     tx: &mut Tx,
     key: RepositoryKey,
     references: &[ReferenceTo],
-) -> Result<(Vec<ReferenceTo>, Vec<ReferenceTo>), Error> {
+) -> Result<HashMap<(bool, Digest), u64>, Error> {
     let digests = |child: bool| -> Vec<Digest> {
-        let of_kind = references.iter().filter(|r| (r.kind == ReferenceKind::Child) == child);
+        let of_kind = references.iter().filter(|reference| is_child(reference) == child);
         of_kind.map(|reference| reference.digest).collect()
     };
     let (children, content) = (digests(true), digests(false));
-    let mut known: HashSet<(bool, Digest)> = HashSet::new();
+    let mut stored = HashMap::new();
     if !content.is_empty() {
         let linked = blobs::linked_among(tx, key, &content).await?;
-        known.extend(linked.into_iter().map(|digest| (false, digest)));
+        stored.extend(linked.into_iter().map(|(digest, size)| ((false, digest), size)));
     }
     if !children.is_empty() {
         let present = manifests::present_among(tx, key, &children).await?;
-        known.extend(present.into_iter().map(|digest| (true, digest)));
+        stored.extend(present.into_iter().map(|(digest, size)| ((true, digest), size)));
     }
-    let is_known = |r: &ReferenceTo| known.contains(&(r.kind == ReferenceKind::Child, r.digest));
-    let (present, missing): (Vec<_>, Vec<_>) = references.iter().cloned().partition(is_known);
-    let unknown: Vec<Digest> = missing.iter().filter(|r| r.must_exist).map(|r| r.digest).collect();
-    if unknown.is_empty() {
-        Ok((present, missing))
-    } else {
-        Err(Error::ReferencesUnknown(unknown))
-    }
+    Ok(stored)
 }
 
 fn content_size(payload: &[u8], references: &[ReferenceTo]) -> u64 {

@@ -11,12 +11,17 @@ mod error;
 mod manifests;
 mod mount;
 mod pull;
+mod removals;
+mod rules;
+mod sweep;
 mod uploads;
 
 pub use discovery::{Listing, ReferrerEntry};
-pub use error::{BodyError, Error};
-pub use manifests::{ManifestPut, StoredAs};
+pub use error::{BodyError, Error, Switch};
+pub use manifests::{ManifestPut, StoredAs, WrongSize};
 pub use mount::MountSource;
+pub use rules::{Deletion, Rules, Sparse};
+pub use sweep::Swept;
 pub use uploads::{Chunk, OpenUpload};
 
 use crate::blobs::BlobStore;
@@ -30,7 +35,17 @@ use tokio_util::task::TaskTracker;
 pub struct Limits {
     /// How long an upload session lives after its last use.
     pub upload_expiry: Duration,
-    /// How long a request may go without renewing its claim on a session.
+    /// How long the end of a session is remembered, for clients whose answer was lost.
+    pub upload_memory: Duration,
+    /// The largest blob, in bytes; absent: any.
+    pub blob_size: Option<u64>,
+    /// The largest manifest, in bytes.
+    pub manifest_size: usize,
+    /// The most blobs and manifests that a manifest may name.
+    pub references: usize,
+    /// The most tags that one push may set beside its reference.
+    pub tags: usize,
+    /// How long a request may go without renewing its claim on a session: as long as a crash blocks an upload.
     pub claim: Duration,
     /// How long another request waits for a claim to be given back.
     pub claim_wait: Duration,
@@ -49,7 +64,12 @@ impl Default for Limits {
         let day = Duration::from_hours(24);
         Self {
             upload_expiry: day,
-            claim: Duration::from_mins(1),
+            upload_memory: Duration::from_hours(1),
+            blob_size: None,
+            manifest_size: 4 * 1024 * 1024,
+            references: oci::MAX_REFERENCES,
+            tags: 50,
+            claim: Duration::from_secs(20),
             claim_wait: Duration::from_secs(5),
             review_grace: day,
             tombstone_delay: day,
@@ -66,6 +86,7 @@ pub struct Distribution {
     blobs: BlobStore,
     clock: Clock,
     limits: Limits,
+    rules: Rules,
     /// What must still be done for requests that were dropped; a stop waits for it.
     afterwards: TaskTracker,
 }
@@ -75,14 +96,20 @@ const ATTEMPTS: u64 = 6;
 
 impl Distribution {
     /// Assembles the workflows.
-    pub fn new(metadata: Metadata, blobs: BlobStore, clock: Clock, limits: Limits) -> Self {
+    pub fn new(metadata: Metadata, blobs: BlobStore, clock: Clock, limits: Limits, rules: Rules) -> Self {
         Self {
             metadata,
             blobs,
             clock,
             limits,
+            rules,
             afterwards: TaskTracker::new(),
         }
+    }
+
+    /// Its bounds, for whoever reads requests.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// Waits for what dropped requests have left to do.

@@ -13,6 +13,8 @@ pub enum MountSource<'a> {
     Repository(&'a RepositoryName),
     /// Any: the client named none.
     Anywhere,
+    /// None: the client named what cannot be a repository.
+    Nowhere,
 }
 
 impl Distribution {
@@ -25,6 +27,12 @@ impl Distribution {
         let found = match from {
             MountSource::Repository(source) => blobs::find_linked(&mut reader, source, &digest).await?,
             MountSource::Anywhere => blobs::find_mountable(&mut reader, &digest).await?,
+            MountSource::Nowhere => None,
+        };
+        let found = match found {
+            // What is there already needs no source.
+            None => blobs::find_linked(&mut reader, into, &digest).await?,
+            found => found,
         };
         drop(reader);
         if found.is_none() {
@@ -44,6 +52,7 @@ impl Distribution {
         tx.commit().await?;
         Ok(true)
     }
+
     /// Gives a repository the right to a blob that this transaction keeps from a collector: a link, whatever waited for
     /// it, a promise to the client, and a review for when nothing comes of it.
     pub(super) async fn grant(&self, tx: &mut Tx, key: RepositoryKey, digest: Digest) -> Result<(), Error> {

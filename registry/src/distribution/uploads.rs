@@ -29,6 +29,8 @@ pub struct OpenUpload {
 pub struct Chunk<S> {
     /// Where the client means them to go; absent: wherever the upload stands.
     pub range: Option<ContentRange>,
+    /// How many bytes the client says it sends, where it says so.
+    pub length: Option<u64>,
     /// The bytes.
     pub body: S,
 }
@@ -85,7 +87,8 @@ impl Distribution {
     {
         let held = self.claim(repository, id).await?;
         let held = at_the_right_place(held, chunk.range).await?;
-        let body = measured(chunk.body, chunk.range);
+        let (held, room) = self.with_room(held, announced(&chunk)).await?;
+        let body = measured(chunk.body, chunk.range, room);
         let (held, appended) = self.receive(held, body, End::Open).await?;
         let stored = appended.stored_bytes;
         self.record(held, &appended).await?;
@@ -113,7 +116,8 @@ impl Distribution {
             claimed => claimed?,
         };
         let held = at_the_right_place(held, chunk.range).await?;
-        let body = measured(chunk.body, chunk.range);
+        let (held, room) = self.with_room(held, announced(&chunk)).await?;
+        let body = measured(chunk.body, chunk.range, room);
         let (held, appended) = self.receive(held, body, End::Last(digest)).await?;
         let (held, appended) = self.verify(held, appended, digest).await?;
         let committed = retried(|| self.commit(&held, &appended, repository, digest)).await;
@@ -129,11 +133,26 @@ impl Distribution {
     /// `UploadUnknown`.
     pub async fn cancel_upload(&self, repository: &RepositoryName, id: Uuid) -> Result<(), Error> {
         let mut tx = self.metadata.begin().await?;
-        let ended = uploads::cancel(&mut tx, id, repository, self.now())
+        let times = (self.now(), self.after(self.limits.upload_memory));
+        let ended = uploads::cancel(&mut tx, id, repository, times)
             .await?
             .ok_or(Error::UploadUnknown)?;
         self.bury_all(&mut tx, &ended, None, "upload_cancelled").await?;
         Ok(tx.commit().await?)
+    }
+
+    /// Refuses a chunk that says beforehand that it is too long.
+    async fn with_room(&self, held: Held, announced: u64) -> Result<(Held, Room), Error> {
+        let limit = self.limits.blob_size.unwrap_or(u64::MAX);
+        let room = Room {
+            left: limit.saturating_sub(held.session.staged.stored_bytes),
+            limit,
+        };
+        if let Err(large) = room.for_bytes(announced) {
+            held.release().await;
+            return Err(large.into());
+        }
+        Ok((held, room))
     }
 
     async fn finished_before(&self, repository: &RepositoryName, id: Uuid, digest: Digest) -> Result<(), Error> {
@@ -243,7 +262,7 @@ impl Distribution {
         };
         let now = self.now();
         let mut tx = self.metadata.begin().await?;
-        let ended = uploads::finish(&mut tx, held.claim, &digest)
+        let ended = uploads::finish(&mut tx, held.claim, &digest, self.after(self.limits.upload_memory))
             .await?
             .ok_or(Error::ClaimLost)?;
         let key = repositories::ensure(&mut tx, repository, now).await?;
@@ -262,7 +281,10 @@ impl Distribution {
     /// Ends a session whose bytes are of no use.
     async fn abort(&self, held: Held, reason: &'static str) -> Result<(), Error> {
         let mut tx = self.metadata.begin().await?;
-        let ended = uploads::abort(&mut tx, held.claim).await?.ok_or(Error::ClaimLost)?;
+        let forget_at = self.after(self.limits.upload_memory);
+        let ended = uploads::abort(&mut tx, held.claim, forget_at)
+            .await?
+            .ok_or(Error::ClaimLost)?;
         self.bury_all(&mut tx, &ended, None, reason).await?;
         tx.commit().await?;
         held.settle();
@@ -270,7 +292,7 @@ impl Distribution {
     }
 
     /// Buries every object that a session may have written to, apart from the one that became the blob.
-    async fn bury_all(
+    pub(super) async fn bury_all(
         &self,
         tx: &mut Tx,
         ended: &Ended,
@@ -308,6 +330,27 @@ impl Distribution {
     }
 }
 
+/// How many bytes a chunk brings, as far as it says.
+fn announced<S>(chunk: &Chunk<S>) -> u64 {
+    chunk.range.map(ContentRange::size).or(chunk.length).unwrap_or_default()
+}
+
+/// How much more an upload may take.
+#[derive(Debug, Clone, Copy)]
+struct Room {
+    left: u64,
+    limit: u64,
+}
+
+impl Room {
+    fn for_bytes(self, count: u64) -> Result<(), BodyError> {
+        if count > self.left {
+            return Err(BodyError::TooLarge { limit: self.limit });
+        }
+        Ok(())
+    }
+}
+
 /// Refuses a chunk that does not begin where the stored bytes end.
 async fn at_the_right_place(held: Held, range: Option<ContentRange>) -> Result<Held, Error> {
     let stored = held.session.staged.stored_bytes;
@@ -318,34 +361,36 @@ async fn at_the_right_place(held: Held, range: Option<ContentRange>) -> Result<H
     Err(Error::OffsetMismatch { stored })
 }
 
-/// Fails when the body is shorter or longer than its range.
-fn measured<'s, S>(body: S, range: Option<ContentRange>) -> BoxStream<'s, Result<Bytes, BodyError>>
+/// Fails when the body is shorter or longer than its range, or has no room.
+fn measured<'s, S>(body: S, range: Option<ContentRange>, room: Room) -> BoxStream<'s, Result<Bytes, BodyError>>
 where
     S: Stream<Item = Result<Bytes, BodyError>> + Send + Unpin + 's,
 {
-    let announced = range.map(|range| range.end - range.start + 1);
+    let announced = range.map(ContentRange::size);
     stream::unfold((body, 0_u64, false), move |(mut body, sent, over)| async move {
         if over {
             return None;
         }
-        let Some(announced) = announced else {
-            return Some((body.next().await?, (body, 0, false)));
-        };
         match body.next().await {
             Some(Ok(piece)) => {
                 let sent = sent + piece.len() as u64;
-                let fits = sent <= announced;
-                let item = if fits {
-                    Ok(piece)
-                } else {
-                    Err(BodyError::Length { announced, sent })
-                };
-                Some((item, (body, sent, !fits)))
+                let fits = fitting(announced, sent).and_then(|()| room.for_bytes(sent));
+                let over = fits.is_err();
+                Some((fits.map(|()| piece), (body, sent, over)))
             }
             Some(Err(broken)) => Some((Err(broken), (body, sent, true))),
-            None if sent < announced => Some((Err(BodyError::Length { announced, sent }), (body, sent, true))),
-            None => None,
+            None => {
+                let announced = announced.filter(|announced| sent < *announced)?;
+                Some((Err(BodyError::Length { announced, sent }), (body, sent, true)))
+            }
         }
     })
     .boxed()
+}
+
+fn fitting(announced: Option<u64>, sent: u64) -> Result<(), BodyError> {
+    match announced {
+        Some(announced) if sent > announced => Err(BodyError::Length { announced, sent }),
+        Some(_) | None => Ok(()),
+    }
 }

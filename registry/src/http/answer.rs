@@ -11,6 +11,7 @@ pub(super) const DOCKER_CONTENT_DIGEST: HeaderName = HeaderName::from_static("do
 pub(super) const DOCKER_UPLOAD_UUID: HeaderName = HeaderName::from_static("docker-upload-uuid");
 pub(super) const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
 pub(super) const OCI_SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
+pub(super) const OCI_TAG: HeaderName = HeaderName::from_static("oci-tag");
 pub(super) const OCI_FILTERS_APPLIED: HeaderName = HeaderName::from_static("oci-filters-applied");
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -43,7 +44,15 @@ pub(super) fn content(status: StatusCode, media_type: &str, body: bytes::Bytes) 
     with(answer, header::CONTENT_TYPE, media_type)
 }
 
-/// The answer with one more header; a value that cannot be a header is left out.
+/// The answer with one more line of a header that may have several.
+pub(super) fn with_another(mut answer: Answer, name: HeaderName, value: impl AsRef<str>) -> Answer {
+    if let Ok(value) = HeaderValue::from_str(value.as_ref()) {
+        answer.headers_mut().append(name, value);
+    }
+    answer
+}
+
+/// The answer with a header; a value that cannot be a header is left out.
 pub(super) fn with(mut answer: Answer, name: HeaderName, value: impl AsRef<str>) -> Answer {
     if let Ok(value) = HeaderValue::from_str(value.as_ref()) {
         answer.headers_mut().insert(name, value);

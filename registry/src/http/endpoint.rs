@@ -35,10 +35,21 @@ pub(super) enum Endpoint {
     CancelUpload(RepositoryName, Uuid),
     /// end-7
     PutManifest(RepositoryName, Reference),
+    /// end-9, end-10
+    Delete(RepositoryName, Deleted),
     /// end-8
     Tags(RepositoryName),
     /// end-12
     Referrers(RepositoryName, Digest),
+}
+
+/// What a request deletes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Deleted {
+    /// A tag, or a manifest by its digest.
+    Manifest(Reference),
+    /// A repository's right to a blob.
+    Blob(Digest),
 }
 
 impl Endpoint {
@@ -57,6 +68,8 @@ impl Endpoint {
             Self::FinishUpload(..) => "finish_upload",
             Self::CancelUpload(..) => "cancel_upload",
             Self::PutManifest(..) => "put_manifest",
+            Self::Delete(_, Deleted::Manifest(_)) => "delete_manifest",
+            Self::Delete(_, Deleted::Blob(_)) => "delete_blob",
             Self::Tags(..) => "tags",
             Self::Referrers(..) => "referrers",
         }
@@ -156,7 +169,8 @@ fn blob(method: &Method, repository: RepositoryName, digest: &str) -> Result<End
     match *method {
         Method::GET => Ok(Endpoint::GetBlob(repository, digest()?)),
         Method::HEAD => Ok(Endpoint::HeadBlob(repository, digest()?)),
-        _ => Err(ApiError::MethodNotAllowed("GET, HEAD")),
+        Method::DELETE => Ok(Endpoint::Delete(repository, Deleted::Blob(digest()?))),
+        _ => Err(ApiError::MethodNotAllowed("GET, HEAD, DELETE")),
     }
 }
 
@@ -166,7 +180,8 @@ fn manifest(method: &Method, repository: RepositoryName, reference: &str) -> Res
         Method::GET => Ok(Endpoint::GetManifest(repository, reference()?)),
         Method::HEAD => Ok(Endpoint::HeadManifest(repository, reference()?)),
         Method::PUT => Ok(Endpoint::PutManifest(repository, reference()?)),
-        _ => Err(ApiError::MethodNotAllowed("GET, HEAD, PUT")),
+        Method::DELETE => Ok(Endpoint::Delete(repository, Deleted::Manifest(reference()?))),
+        _ => Err(ApiError::MethodNotAllowed("GET, HEAD, PUT, DELETE")),
     }
 }
 
@@ -201,6 +216,9 @@ mod tests {
                 format!("/v2/a/blobs/uploads/{session}"),
                 "cancel_upload",
             ),
+            (Method::DELETE, "/v2/a/manifests/v1".to_owned(), "delete_manifest"),
+            (Method::DELETE, format!("/v2/a/manifests/{DIGEST}"), "delete_manifest"),
+            (Method::DELETE, format!("/v2/a/b/blobs/{DIGEST}"), "delete_blob"),
             (Method::GET, "/v2/a/tags/list".to_owned(), "tags"),
             (Method::GET, format!("/v2/a/referrers/{DIGEST}"), "referrers"),
         ];

@@ -4,7 +4,7 @@
 
 use super::answer::{Answer, empty, json};
 use crate::blobs;
-use crate::distribution::{BodyError, Error};
+use crate::distribution::{BodyError, Error, Switch};
 use http::{HeaderValue, StatusCode, header};
 use oci::{DigestError, ErrorBody, ErrorCode, PageError, ReferenceError, RepositoryNameError};
 
@@ -36,6 +36,10 @@ pub(super) enum ApiError {
     },
     #[error("manifest is larger than {limit} bytes")]
     ManifestTooLarge { limit: usize },
+    #[error("tag parameters go with a digest, not with a tag, in the path")]
+    TagsBesideTag,
+    #[error("{count} tags are too many for one request; this registry takes {limit} (manifests.max_tags)")]
+    TooManyTags { count: usize, limit: usize },
     #[error(transparent)]
     Distribution(#[from] Error),
 }
@@ -70,7 +74,10 @@ impl ApiError {
             Self::Digest(_) | Self::DigestMissing | Self::Reference(ReferenceError::Digest(_)) => {
                 (StatusCode::BAD_REQUEST, ErrorCode::DigestInvalid)
             }
-            Self::Reference(ReferenceError::Tag(_)) => (StatusCode::BAD_REQUEST, ErrorCode::ManifestInvalid),
+            Self::TooManyTags { .. } => (StatusCode::URI_TOO_LONG, ErrorCode::SizeInvalid),
+            Self::TagsBesideTag | Self::Reference(ReferenceError::Tag(_)) => {
+                (StatusCode::BAD_REQUEST, ErrorCode::ManifestInvalid)
+            }
             Self::Page(PageError::PaginationNumberInvalid { .. }) => {
                 (StatusCode::BAD_REQUEST, ErrorCode::PaginationNumberInvalid)
             }
@@ -79,6 +86,26 @@ impl ApiError {
             Self::ManifestTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::SizeInvalid),
             Self::Distribution(error) => workflow(error),
         }
+    }
+
+    /// The methods that remain where one is refused.
+    fn allowed(&self) -> Option<&'static str> {
+        if let Self::MethodNotAllowed(allowed) = self {
+            return Some(allowed);
+        }
+        match self.switch() {
+            Some(Switch::DeleteTag | Switch::DeleteManifest) => Some("GET, HEAD, PUT"),
+            Some(Switch::DeleteBlob) => Some("GET, HEAD"),
+            Some(Switch::Catalog) => Some(""),
+            None => matches!(self, Self::Distribution(Error::BlobInUse(_))).then_some("GET, HEAD"),
+        }
+    }
+
+    fn switch(&self) -> Option<Switch> {
+        if let Self::Distribution(Error::SwitchedOff(switch)) = self {
+            return Some(*switch);
+        }
+        None
     }
 
     /// The answer to a client.
@@ -96,7 +123,7 @@ impl ApiError {
             ErrorBody::new(code, self.to_string())
         };
         let mut answer = json(status, body.to_json());
-        if let Self::MethodNotAllowed(allowed) = self {
+        if let Some(allowed) = self.allowed() {
             answer
                 .headers_mut()
                 .insert(header::ALLOW, HeaderValue::from_static(allowed));
@@ -115,15 +142,20 @@ fn workflow(error: &Error) -> (StatusCode, ErrorCode) {
         Error::ManifestUnknown(_) => (StatusCode::NOT_FOUND, ErrorCode::ManifestUnknown),
         Error::UploadUnknown => (StatusCode::NOT_FOUND, ErrorCode::BlobUploadUnknown),
         Error::OffsetMismatch { .. } => (StatusCode::RANGE_NOT_SATISFIABLE, ErrorCode::BlobUploadInvalid),
+        Error::Body(BodyError::TooLarge { .. }) | Error::Store(blobs::Error::TooLarge { .. }) => {
+            (StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::SizeInvalid)
+        }
         Error::Body(BodyError::Length { .. } | BodyError::Broken(_)) => {
             (StatusCode::BAD_REQUEST, ErrorCode::SizeInvalid)
         }
         Error::Body(BodyError::Stalled(_)) => (StatusCode::REQUEST_TIMEOUT, ErrorCode::SizeInvalid),
 
         Error::DigestMismatch { .. } => (StatusCode::BAD_REQUEST, ErrorCode::DigestInvalid),
-        Error::ManifestInvalid(_) => (StatusCode::BAD_REQUEST, ErrorCode::ManifestInvalid),
+        Error::SwitchedOff(_) | Error::BlobInUse(_) => (StatusCode::METHOD_NOT_ALLOWED, ErrorCode::Unsupported),
+        Error::ManifestInvalid(_) | Error::TooManyReferences { .. } => {
+            (StatusCode::BAD_REQUEST, ErrorCode::ManifestInvalid)
+        }
         Error::ReferencesUnknown(_) => (StatusCode::BAD_REQUEST, ErrorCode::ManifestBlobUnknown),
-        Error::Store(blobs::Error::TooLarge { .. }) => (StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::SizeInvalid),
         Error::Database(database) if database.is_unavailable() || database.is_conflict() => {
             (StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable)
         }

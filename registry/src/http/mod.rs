@@ -14,7 +14,9 @@ mod management;
 mod metrics;
 mod pull;
 mod push;
+mod ranges;
 mod redirect;
+mod warnings;
 
 pub use admin::{Admin, admin_router};
 pub use client::ClientAddress;
@@ -128,26 +130,27 @@ async fn dispatch(
     let query = query::pairs(head.uri.query().unwrap_or_default());
     let headers = &head.headers;
     let distribution = &api.distribution;
-    Ok(match endpoint {
-        Endpoint::Ping => json(StatusCode::OK, b"{}".to_vec()),
+    match endpoint {
+        Endpoint::Ping => Ok(json(StatusCode::OK, b"{}".to_vec())),
         Endpoint::GetBlob(name, digest) => {
             let redirect = api.redirect.wanted(head);
-            pull::get_blob(distribution, name, digest, headers, redirect).await?
+            pull::get_blob(distribution, name, digest, headers, redirect).await
         }
-        Endpoint::HeadBlob(name, digest) => pull::head_blob(distribution, name, digest).await?,
+        Endpoint::HeadBlob(name, digest) => pull::head_blob(distribution, name, digest, headers).await,
         Endpoint::GetManifest(name, reference) | Endpoint::HeadManifest(name, reference) => {
-            pull::manifest(distribution, name, reference, headers).await?
+            pull::manifest(distribution, name, reference, headers).await
         }
-        Endpoint::StartUpload(name) => push::start(distribution, name, &query, body).await?,
-        Endpoint::AppendUpload(name, id) => push::append(distribution, name, *id, headers, body).await?,
-        Endpoint::FinishUpload(name, id) => push::finish(distribution, name, *id, &query, headers, body).await?,
+        Endpoint::StartUpload(name) => push::start(distribution, name, &query, headers, body).await,
+        Endpoint::AppendUpload(name, id) => push::append(distribution, name, *id, headers, body).await,
+        Endpoint::FinishUpload(name, id) => push::finish(distribution, name, *id, &query, headers, body).await,
         Endpoint::PutManifest(name, reference) => {
-            push::put_manifest(distribution, name, reference, headers, body).await?
+            push::put_manifest(distribution, (name, reference), head, &query, body).await
         }
-        Endpoint::Tags(name) => discovery::tags(distribution, name, &query).await?,
-        Endpoint::Referrers(name, digest) => discovery::referrers(distribution, name, digest, &query).await?,
-        Endpoint::UploadStatus(name, id) => push::status(distribution, name, *id).await?,
-        Endpoint::CancelUpload(name, id) => push::cancel(distribution, name, *id).await?,
-        Endpoint::Catalog => discovery::catalog(distribution, &query).await?,
-    })
+        Endpoint::Tags(name) => discovery::tags(distribution, name, &query).await,
+        Endpoint::Delete(name, what) => push::delete(distribution, name, what).await,
+        Endpoint::Referrers(name, digest) => discovery::referrers(distribution, name, digest, &query).await,
+        Endpoint::UploadStatus(name, id) => push::status(distribution, name, *id).await,
+        Endpoint::CancelUpload(name, id) => push::cancel(distribution, name, *id).await,
+        Endpoint::Catalog => discovery::catalog(distribution, &query).await,
+    }
 }

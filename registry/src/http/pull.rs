@@ -2,16 +2,17 @@
 
 use super::answer::{Answer, DOCKER_CONTENT_DIGEST, content, empty, with};
 use super::error::{ApiError, unsatisfiable};
+use super::ranges;
 use super::redirect::Redirect;
 use crate::distribution::Distribution;
 use axum::body::Body;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use oci::{ByteRange, Digest, RangeRequest, Reference, RepositoryName};
 
 /// What a digest names never changes.
 const IMMUTABLE: &str = "max-age=31536000, immutable";
 const NO_CACHE: &str = "no-cache";
-const OCTET_STREAM: &str = "application/octet-stream";
+pub(super) const OCTET_STREAM: &str = "application/octet-stream";
 
 pub(super) async fn get_blob(
     distribution: &Distribution,
@@ -21,7 +22,7 @@ pub(super) async fn get_blob(
     redirect: Option<&Redirect>,
 ) -> Result<Answer, ApiError> {
     let blob = distribution.blob(repository, digest).await?;
-    if matches_etag(headers, &header::IF_NONE_MATCH, digest) {
+    if is_known(headers, digest) {
         return Ok(tagged(empty(StatusCode::NOT_MODIFIED), digest, IMMUTABLE));
     }
     if let Some(redirect) = redirect
@@ -30,7 +31,11 @@ pub(super) async fn get_blob(
         return Ok(elsewhere);
     }
     let (status, start, end) = match requested(headers, digest, blob.size) {
-        RangeRequest::Whole | RangeRequest::Several(_) => (StatusCode::OK, 0, blob.size),
+        RangeRequest::Whole => (StatusCode::OK, 0, blob.size),
+        RangeRequest::Several(parts) => {
+            let answer = ranges::several(distribution, blob, parts).await?;
+            return Ok(tagged(with(answer, header::ACCEPT_RANGES, "bytes"), digest, IMMUTABLE));
+        }
         RangeRequest::One(range) => (StatusCode::PARTIAL_CONTENT, range.start, range.end + 1),
         RangeRequest::Unsatisfiable => return Ok(unsatisfiable(blob.size)),
     };
@@ -48,8 +53,12 @@ pub(super) async fn head_blob(
     distribution: &Distribution,
     repository: &RepositoryName,
     digest: &Digest,
+    headers: &HeaderMap,
 ) -> Result<Answer, ApiError> {
     let blob = distribution.blob(repository, digest).await?;
+    if is_known(headers, digest) {
+        return Ok(tagged(empty(StatusCode::NOT_MODIFIED), digest, IMMUTABLE));
+    }
     Ok(blob_headers(Answer::new(Body::empty()), digest, blob.size))
 }
 
@@ -68,7 +77,7 @@ fn blob_headers(mut answer: Answer, digest: &Digest, length: u64) -> Answer {
 
 /// A range counts only when the client's copy, if it names one, is ours.
 fn requested(headers: &HeaderMap, digest: &Digest, size: u64) -> RangeRequest {
-    let stale = headers.contains_key(header::IF_RANGE) && !matches_etag(headers, &header::IF_RANGE, digest);
+    let stale = headers.get(header::IF_RANGE).is_some_and(|copy| !is_ours(copy, digest));
     let range = headers
         .get(header::RANGE)
         .filter(|_| !stale)
@@ -83,18 +92,24 @@ fn tagged(answer: Answer, digest: &Digest, cache: &'static str) -> Answer {
     with(answer, header::CACHE_CONTROL, cache)
 }
 
-/// True when one of the header's entity tags, quoted or bare, is the digest.
-fn matches_etag(headers: &HeaderMap, name: &HeaderName, digest: &Digest) -> bool {
+/// True when the client has this content: one of its entity tags, quoted, weak or bare, is the digest.
+fn is_known(headers: &HeaderMap, digest: &Digest) -> bool {
     let digest = digest.to_string();
     let ours = |tag: &str| {
         let tag = tag.trim();
         tag == "*" || tag.strip_prefix("W/").unwrap_or(tag).trim_matches('"') == digest
     };
     headers
-        .get_all(name)
+        .get_all(header::IF_NONE_MATCH)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .any(|list| list.split(',').any(ours))
+}
+
+/// `If-Range` is one strong entity tag, or a date, which is never ours.
+fn is_ours(copy: &HeaderValue, digest: &Digest) -> bool {
+    let copy = copy.to_str().unwrap_or_default().trim();
+    copy.trim_matches('"') == digest.to_string()
 }
 
 pub(super) async fn manifest(
@@ -108,7 +123,7 @@ pub(super) async fn manifest(
         Reference::Digest(_) => IMMUTABLE,
         Reference::Tag(_) => NO_CACHE,
     };
-    if matches_etag(headers, &header::IF_NONE_MATCH, &stored.digest) {
+    if is_known(headers, &stored.digest) {
         return Ok(tagged(empty(StatusCode::NOT_MODIFIED), &stored.digest, cache));
     }
     Ok(tagged(

@@ -1,15 +1,17 @@
-//! Pushing: end-4 to end-7, end-11, end-13, end-14.
+//! Pushing and deleting: end-4 to end-7, end-9 to end-11, end-13, end-14.
 
-use super::answer::{Answer, DOCKER_CONTENT_DIGEST, DOCKER_UPLOAD_UUID, OCI_SUBJECT, empty, with};
+use super::answer::{
+    Answer, DOCKER_CONTENT_DIGEST, DOCKER_UPLOAD_UUID, OCI_SUBJECT, OCI_TAG, empty, with, with_another,
+};
 use super::body::RequestBody;
+use super::endpoint::Deleted;
 use super::error::ApiError;
+use super::warnings;
 use crate::distribution::{Chunk, Distribution, ManifestPut, MountSource, OpenUpload};
+use http::request::Parts;
 use http::{HeaderMap, StatusCode, header};
-use oci::{ContentRange, Digest, Reference, RepositoryName, upload_range};
+use oci::{ContentRange, Digest, Reference, ReferenceError, RepositoryName, Tag, upload_range};
 use uuid::Uuid;
-
-/// The specification asks registries to take manifests of at least this size.
-const MANIFEST_BYTES: usize = 4 * 1024 * 1024;
 
 /// A request's query, decoded, in order; keys may repeat.
 pub(super) type Query = [(String, String)];
@@ -31,6 +33,7 @@ pub(super) async fn start(
     distribution: &Distribution,
     repository: &RepositoryName,
     query: &Query,
+    headers: &HeaderMap,
     body: &mut RequestBody,
 ) -> Result<Answer, ApiError> {
     let (mount, digest) = (digest_of(query, "mount")?, digest_of(query, "digest")?);
@@ -51,9 +54,12 @@ pub(super) async fn start(
     let Some(digest) = whole else {
         return Ok(progress(StatusCode::ACCEPTED, repository, upload));
     };
-    let finished = distribution
-        .finish_upload(repository, upload.id, digest, Chunk { range: None, body })
-        .await;
+    let whole = Chunk {
+        range: None,
+        length: length(headers),
+        body,
+    };
+    let finished = distribution.finish_upload(repository, upload.id, digest, whole).await;
     if finished.is_err() {
         // The client never learns of this session. One that has ended already needs no end.
         drop(distribution.cancel_upload(repository, upload.id).await);
@@ -73,12 +79,12 @@ async fn mount_blob(
     digest: Digest,
     from: Option<&str>,
 ) -> Result<bool, ApiError> {
-    let source: Option<RepositoryName> = match from.map(str::parse) {
-        Some(Ok(name)) => Some(name),
-        Some(Err(_)) => return Ok(false),
-        None => None,
+    let named = from.map(str::parse::<RepositoryName>);
+    let source = match &named {
+        Some(Ok(name)) => MountSource::Repository(name),
+        Some(Err(_)) => MountSource::Nowhere,
+        None => MountSource::Anywhere,
     };
-    let source = source.as_ref().map_or(MountSource::Anywhere, MountSource::Repository);
     Ok(distribution.mount(repository, digest, source).await?)
 }
 
@@ -99,7 +105,10 @@ pub(super) async fn append(
     body: &mut RequestBody,
 ) -> Result<Answer, ApiError> {
     let range = content_range(distribution, repository, id, headers).await?;
-    let upload = distribution.append(repository, id, Chunk { range, body }).await?;
+    let length = length(headers);
+    let upload = distribution
+        .append(repository, id, Chunk { range, length, body })
+        .await?;
     Ok(progress(StatusCode::ACCEPTED, repository, upload))
 }
 
@@ -113,8 +122,9 @@ pub(super) async fn finish(
 ) -> Result<Answer, ApiError> {
     let digest = digest_of(query, "digest")?.ok_or(ApiError::DigestMissing)?;
     let range = content_range(distribution, repository, id, headers).await?;
+    let length = length(headers);
     distribution
-        .finish_upload(repository, id, digest, Chunk { range, body })
+        .finish_upload(repository, id, digest, Chunk { range, length, body })
         .await?;
     Ok(created_blob(repository, &digest))
 }
@@ -130,29 +140,78 @@ pub(super) async fn cancel(
 
 pub(super) async fn put_manifest(
     distribution: &Distribution,
-    repository: &RepositoryName,
-    reference: &Reference,
-    headers: &HeaderMap,
+    (repository, reference): (&RepositoryName, &Reference),
+    head: &Parts,
+    query: &Query,
     body: &mut RequestBody,
 ) -> Result<Answer, ApiError> {
-    let payload = body
-        .collect(MANIFEST_BYTES)
-        .await?
-        .ok_or(ApiError::ManifestTooLarge { limit: MANIFEST_BYTES })?;
-    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let limits = distribution.limits();
+    let tags = tag_parameters(query, reference, limits.tags)?;
+    let limit = limits.manifest_size;
+    let payload = match length(&head.headers) {
+        Some(announced) if announced > limit as u64 => None,
+        Some(_) | None => body.collect(limit).await?,
+    };
+    let payload = payload.ok_or(ApiError::ManifestTooLarge { limit })?;
+    let content_type = head.headers.get(header::CONTENT_TYPE);
     let put = ManifestPut {
         reference,
-        content_type,
+        tags: &tags,
+        content_type: content_type.and_then(|value| value.to_str().ok()),
         payload: &payload,
     };
     let stored = distribution.put_manifest(repository, put).await?;
     let location = format!("/v2/{repository}/manifests/{}", stored.digest);
     let answer = with(empty(StatusCode::CREATED), header::LOCATION, location);
     let answer = with(answer, DOCKER_CONTENT_DIGEST, stored.digest.to_string());
-    Ok(match stored.subject {
+    let answer = tags
+        .iter()
+        .fold(answer, |answer, tag| with_another(answer, OCI_TAG, tag));
+    let answer = match &stored.subject {
         Some(subject) => with(answer, OCI_SUBJECT, subject.to_string()),
         None => answer,
-    })
+    };
+    Ok(warnings::of_push(answer, head, repository, &stored.wrong_sizes))
+}
+
+/// The tags of the query, each once, in the order of the query.
+fn tag_parameters(query: &Query, reference: &Reference, limit: usize) -> Result<Vec<Tag>, ApiError> {
+    let mut tags: Vec<Tag> = Vec::new();
+    let mut count = 0;
+    for (_, value) in query.iter().filter(|(key, _)| key == "tag") {
+        count += 1;
+        if count > limit {
+            continue;
+        }
+        let tag: Tag = value
+            .parse()
+            .map_err(|wrong| ApiError::Reference(ReferenceError::Tag(wrong)))?;
+        if !tags.contains(&tag) {
+            tags.push(tag);
+        }
+    }
+    match reference {
+        Reference::Tag(_) if count > 0 => Err(ApiError::TagsBesideTag),
+        Reference::Digest(_) if count > limit => Err(ApiError::TooManyTags { count, limit }),
+        Reference::Tag(_) | Reference::Digest(_) => Ok(tags),
+    }
+}
+
+pub(super) async fn delete(
+    distribution: &Distribution,
+    repository: &RepositoryName,
+    what: &Deleted,
+) -> Result<Answer, ApiError> {
+    match what {
+        Deleted::Manifest(reference) => distribution.delete_manifest(repository, reference).await?,
+        Deleted::Blob(digest) => distribution.delete_blob(repository, digest).await?,
+    }
+    Ok(empty(StatusCode::ACCEPTED))
+}
+
+/// How long the client says its body is.
+fn length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 fn created_blob(repository: &RepositoryName, digest: &Digest) -> Answer {

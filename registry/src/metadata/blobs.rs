@@ -51,13 +51,18 @@ statements! {
          VALUES ($1, $2, $3, $4)
          ON CONFLICT (digest, namespace_id, repository_id) DO NOTHING",
     );
+    // The digests are asked of both tables, so that the planner looks at their partitions only.
     LINKED_AMONG = Statement::each(
         "blob_links.among",
-        "SELECT digest FROM blob_links
-         WHERE namespace_id = $1 AND repository_id = $2
-         AND digest IN (SELECT unhex(value) FROM json_each($3))",
-        "SELECT digest FROM blob_links
-         WHERE namespace_id = $1 AND repository_id = $2 AND digest = ANY($3)",
+        "SELECT l.digest, b.size
+         FROM blob_links l
+         JOIN blobs b ON b.digest = l.digest
+         WHERE l.namespace_id = $1 AND l.repository_id = $2
+         AND l.digest IN (SELECT unhex(value) FROM json_each($3))",
+        "SELECT l.digest, b.size
+         FROM blob_links l
+         JOIN blobs b ON b.digest = l.digest
+         WHERE l.namespace_id = $1 AND l.repository_id = $2 AND l.digest = ANY($3) AND b.digest = ANY($3)",
     );
     UNLINK = Statement::both(
         "blob_links.remove",
@@ -140,18 +145,24 @@ pub async fn link(tx: &mut Tx, key: RepositoryKey, digest: &Digest, now: Micros)
     Ok(tx.execute(&LINK, &values).await? == 1)
 }
 
-/// Which of the digests the repository may use.
+/// Which of the digests the repository may use, and how large each is.
 ///
 /// # Errors
 /// As any statement.
-pub async fn linked_among(reader: &mut Reader, key: RepositoryKey, digests: &[Digest]) -> Result<Vec<Digest>, Error> {
+pub async fn linked_among(
+    reader: &mut Reader,
+    key: RepositoryKey,
+    digests: &[Digest],
+) -> Result<Vec<(Digest, u64)>, Error> {
     let digests: Vec<Vec<u8>> = digests.iter().map(Digest::to_bytes).collect();
     let values = [
         Value::Int(key.namespace),
         Value::Int(key.repository),
         Value::BytesArray(&digests),
     ];
-    reader.all(&LINKED_AMONG, &values, |row| row.digest(0)).await
+    reader
+        .all(&LINKED_AMONG, &values, |row| Ok((row.digest(0)?, row.size(1)?)))
+        .await
 }
 
 /// Takes a blob from a repository. `Ok(false)`: it was not there, or a manifest of the repository needs it.

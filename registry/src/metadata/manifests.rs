@@ -60,10 +60,10 @@ statements! {
     // but only looks whether the row is there, not at deleted_at: whoever sets that locks the row FOR UPDATE first.
     PRESENT_AMONG = Statement::each(
         "manifests.present_among",
-        "SELECT digest FROM manifests
+        "SELECT digest, payload_size FROM manifests
          WHERE namespace_id = $1 AND repository_id = $2 AND deleted_at IS NULL
          AND digest IN (SELECT unhex(value) FROM json_each($3))",
-        "SELECT digest FROM manifests
+        "SELECT digest, payload_size FROM manifests
          WHERE namespace_id = $1 AND repository_id = $2 AND deleted_at IS NULL AND digest = ANY($3)
          ORDER BY digest
          FOR KEY SHARE",
@@ -194,18 +194,20 @@ pub async fn by_tag(reader: &mut Reader, key: RepositoryKey, tag: &Tag) -> Resul
     reader.one(&BY_TAG, &values, stored).await
 }
 
-/// Which of the digests are manifests of the repository, held against deletion until the end of the transaction.
+/// Which of the digests are manifests of the repository, and how large each is; held against deletion until the end of
+/// the transaction.
 ///
 /// # Errors
 /// As any statement.
-pub async fn present_among(tx: &mut Tx, key: RepositoryKey, digests: &[Digest]) -> Result<Vec<Digest>, Error> {
+pub async fn present_among(tx: &mut Tx, key: RepositoryKey, digests: &[Digest]) -> Result<Vec<(Digest, u64)>, Error> {
     let digests: Vec<Vec<u8>> = digests.iter().map(Digest::to_bytes).collect();
     let values = [
         Value::Int(key.namespace),
         Value::Int(key.repository),
         Value::BytesArray(&digests),
     ];
-    tx.all(&PRESENT_AMONG, &values, |row| row.digest(0)).await
+    tx.all(&PRESENT_AMONG, &values, |row| Ok((row.digest(0)?, row.size(1)?)))
+        .await
 }
 
 /// Stores a manifest, or revives and touches the one that is there. Its row stays locked until the end of the

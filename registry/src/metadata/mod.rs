@@ -16,6 +16,7 @@ pub mod leases;
 pub mod manifests;
 pub mod migrations;
 pub mod referrers;
+pub mod removals;
 pub mod repositories;
 pub mod reviews;
 mod session;
@@ -44,6 +45,7 @@ pub async fn prepare_all(reader: &mut Reader) -> Result<usize, Error> {
         manifests::ALL,
         migrations::ALL,
         referrers::ALL,
+        removals::ALL,
         repositories::ALL,
         reviews::ALL,
         tags::ALL,

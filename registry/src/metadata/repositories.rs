@@ -15,6 +15,14 @@ pub struct RepositoryKey {
     pub repository: i64,
 }
 
+impl RepositoryKey {
+    /// No repository: for what is the whole registry's.
+    pub const NONE: Self = Self {
+        namespace: 0,
+        repository: 0,
+    };
+}
+
 statements! {
     PING = Statement::both("repositories.ping", "SELECT CAST(1 AS bigint)");
     FIND = Statement::both(

@@ -14,6 +14,8 @@ pub enum Subject {
     Manifest,
     /// A repository's right to a blob: does a manifest of it still need the blob?
     BlobLink,
+    /// A blob, under [`RepositoryKey::NONE`]: does any repository still have it?
+    Blob,
 }
 
 impl Subject {
@@ -21,6 +23,7 @@ impl Subject {
         match self {
             Self::Manifest => 1,
             Self::BlobLink => 2,
+            Self::Blob => 3,
         }
     }
 }
@@ -34,6 +37,14 @@ pub enum Reason {
     ManifestUpload,
     /// A tag moved to another manifest.
     TagSwitch,
+    /// A tag was deleted.
+    TagDelete,
+    /// A manifest that named it was deleted, or that had it as its subject, or was its subject.
+    ManifestDelete,
+    /// An index that listed it was deleted.
+    ManifestListDelete,
+    /// A repository gave the blob up.
+    BlobUnlink,
 }
 
 impl Reason {
@@ -42,6 +53,10 @@ impl Reason {
             Self::BlobUpload => "blob_upload",
             Self::ManifestUpload => "manifest_upload",
             Self::TagSwitch => "tag_switch",
+            Self::TagDelete => "tag_delete",
+            Self::ManifestDelete => "manifest_delete",
+            Self::ManifestListDelete => "manifest_list_delete",
+            Self::BlobUnlink => "blob_unlink",
         }
     }
 }

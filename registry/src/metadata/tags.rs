@@ -30,6 +30,12 @@ statements! {
          SET manifest_digest = $4, updated_at = $5
          WHERE namespace_id = $1 AND repository_id = $2 AND name = $3",
     );
+    REMOVE = Statement::both(
+        "tags.remove",
+        "DELETE FROM tags
+         WHERE namespace_id = $1 AND repository_id = $2 AND name = $3
+         RETURNING manifest_digest",
+    );
     PAGE = Statement::both(
         "tags.page",
         "SELECT name
@@ -78,6 +84,19 @@ pub async fn target(tx: &mut Tx, key: RepositoryKey, tag: &Tag) -> Result<Option
 /// `Conflict` when the manifest is gone.
 pub async fn point(tx: &mut Tx, to: Pointer<'_>, now: Micros) -> Result<bool, Error> {
     write(tx, &MOVE, to, now).await
+}
+
+/// Removes a tag, and says what it pointed to.
+///
+/// # Errors
+/// As any statement.
+pub async fn remove(tx: &mut Tx, key: RepositoryKey, tag: &Tag) -> Result<Option<Digest>, Error> {
+    let values = [
+        Value::Int(key.namespace),
+        Value::Int(key.repository),
+        Value::Text(tag.as_str()),
+    ];
+    tx.one(&REMOVE, &values, |row| row.digest(0)).await
 }
 
 async fn write(tx: &mut Tx, statement: &'static Statement, to: Pointer<'_>, now: Micros) -> Result<bool, Error> {

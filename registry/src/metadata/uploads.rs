@@ -52,7 +52,7 @@ pub struct NewSession<'a> {
     pub object_key: &'a str,
     /// When it began.
     pub now: Micros,
-    /// When it ends unless used.
+    /// When it ends unless used; that of an ended session is when its row may go.
     pub expires_at: Micros,
 }
 
@@ -95,7 +95,9 @@ statements! {
     );
     RENEW = Statement::both(
         "upload_sessions.renew",
-        "UPDATE upload_sessions SET claimed_until = $3 WHERE id = $1 AND claim = $2 AND state = 0",
+        "UPDATE upload_sessions
+         SET claimed_until = $3, expires_at = $4
+         WHERE id = $1 AND claim = $2 AND state = 0",
     );
     HELD = Statement::both(
         "upload_sessions.held",
@@ -125,16 +127,46 @@ statements! {
     END = Statement::both(
         "upload_sessions.end",
         "UPDATE upload_sessions
-         SET state = $3, digest = $4, claim = NULL, claimed_until = NULL
+         SET state = $3, digest = $4, expires_at = $5, claim = NULL, claimed_until = NULL
          WHERE id = $1 AND claim = $2 AND state = 0
          RETURNING object_key, multipart_id, claims",
     );
     CANCEL = Statement::both(
         "upload_sessions.cancel",
         "UPDATE upload_sessions
-         SET state = 2, claim = NULL, claimed_until = NULL
+         SET state = 2, expires_at = $4, claim = NULL, claimed_until = NULL
          WHERE id = $1 AND repository = $2 AND state = 0 AND expires_at > $3
          RETURNING object_key, multipart_id, claims",
+    );
+    // Several replicas sweep at once: each takes rows that no other is at.
+    EXPIRE = Statement::each(
+        "upload_sessions.expire",
+        "UPDATE upload_sessions
+         SET state = 2, expires_at = $2, claim = NULL, claimed_until = NULL
+         WHERE id IN (
+             SELECT id FROM upload_sessions WHERE state = 0 AND expires_at <= $1 ORDER BY expires_at LIMIT $3
+         )
+         RETURNING object_key, multipart_id, claims",
+        "WITH due AS MATERIALIZED (
+             SELECT id FROM upload_sessions WHERE state = 0 AND expires_at <= $1 ORDER BY expires_at LIMIT $3
+             FOR UPDATE SKIP LOCKED
+         )
+         UPDATE upload_sessions s
+         SET state = 2, expires_at = $2, claim = NULL, claimed_until = NULL
+         FROM due WHERE s.id = due.id
+         RETURNING s.object_key, s.multipart_id, s.claims",
+    );
+    FORGET = Statement::each(
+        "upload_sessions.forget",
+        "DELETE FROM upload_sessions
+         WHERE id IN (
+             SELECT id FROM upload_sessions WHERE state > 0 AND expires_at <= $1 LIMIT $2
+         )",
+        "WITH due AS MATERIALIZED (
+             SELECT id FROM upload_sessions WHERE state > 0 AND expires_at <= $1 LIMIT $2
+             FOR UPDATE SKIP LOCKED
+         )
+         DELETE FROM upload_sessions s USING due WHERE s.id = due.id",
     );
 }
 
@@ -227,15 +259,17 @@ pub async fn claim(
     tx.one(&CLAIM, &values, session).await
 }
 
-/// Keeps the right to write. `Ok(false)`: it is lost.
+/// Keeps the right to write, and the session, which does not expire while it is written to. `Ok(false)`: the right is
+/// lost.
 ///
 /// # Errors
 /// As any statement.
-pub async fn renew(tx: &mut Tx, claim: Claim, until: Micros) -> Result<bool, Error> {
+pub async fn renew(tx: &mut Tx, claim: Claim, until: Micros, expires_at: Micros) -> Result<bool, Error> {
     let values = [
         Value::Bytes(claim.id.as_bytes()),
         Value::Bytes(claim.token.as_bytes()),
         Value::Int(until),
+        Value::Int(expires_at),
     ];
     Ok(tx.execute(&RENEW, &values).await? == 1)
 }
@@ -318,29 +352,35 @@ fn ended(row: &Row<'_>) -> Result<Ended, sqlx::Error> {
     })
 }
 
-/// Ends a claimed session with the blob it became. `None`: the claim was lost.
+/// Ends a claimed session with the blob it became; it is remembered until `forget_at`. `None`: the claim was lost.
 ///
 /// # Errors
 /// As any statement.
-pub async fn finish(tx: &mut Tx, claim: Claim, digest: &Digest) -> Result<Option<Ended>, Error> {
-    end(tx, claim, DONE, Some(digest)).await
+pub async fn finish(tx: &mut Tx, claim: Claim, digest: &Digest, forget_at: Micros) -> Result<Option<Ended>, Error> {
+    end(tx, claim, (DONE, Some(digest)), forget_at).await
 }
 
 /// Ends a claimed session without a blob. `None`: the claim was lost.
 ///
 /// # Errors
 /// As any statement.
-pub async fn abort(tx: &mut Tx, claim: Claim) -> Result<Option<Ended>, Error> {
-    end(tx, claim, ABORTED, None).await
+pub async fn abort(tx: &mut Tx, claim: Claim, forget_at: Micros) -> Result<Option<Ended>, Error> {
+    end(tx, claim, (ABORTED, None), forget_at).await
 }
 
-async fn end(tx: &mut Tx, claim: Claim, state: i64, digest: Option<&Digest>) -> Result<Option<Ended>, Error> {
+async fn end(
+    tx: &mut Tx,
+    claim: Claim,
+    (state, digest): (i64, Option<&Digest>),
+    forget_at: Micros,
+) -> Result<Option<Ended>, Error> {
     let digest = digest.map(Digest::to_bytes);
     let values = [
         Value::Bytes(claim.id.as_bytes()),
         Value::Bytes(claim.token.as_bytes()),
         Value::Int(state),
         Value::OptionalBytes(digest.as_deref()),
+        Value::Int(forget_at),
     ];
     tx.one(&END, &values, ended).await
 }
@@ -349,11 +389,35 @@ async fn end(tx: &mut Tx, claim: Claim, state: i64, digest: Option<&Digest>) -> 
 ///
 /// # Errors
 /// As any statement.
-pub async fn cancel(tx: &mut Tx, id: Uuid, repository: &RepositoryName, now: Micros) -> Result<Option<Ended>, Error> {
+pub async fn cancel(
+    tx: &mut Tx,
+    id: Uuid,
+    repository: &RepositoryName,
+    (now, forget_at): (Micros, Micros),
+) -> Result<Option<Ended>, Error> {
     let values = [
         Value::Bytes(id.as_bytes()),
         Value::Text(repository.as_str()),
         Value::Int(now),
+        Value::Int(forget_at),
     ];
     tx.one(&CANCEL, &values, ended).await
+}
+
+/// Ends at most `limit` open sessions that nobody used in time. Transactions that do this at once do not wait for each
+/// other.
+///
+/// # Errors
+/// As any statement.
+pub async fn expire(tx: &mut Tx, (now, forget_at): (Micros, Micros), limit: u32) -> Result<Vec<Ended>, Error> {
+    let values = [Value::Int(now), Value::Int(forget_at), Value::Int(limit.into())];
+    tx.all(&EXPIRE, &values, ended).await
+}
+
+/// Removes the rows of at most `limit` sessions that ended long enough ago. Gives their number.
+///
+/// # Errors
+/// As any statement.
+pub async fn forget(tx: &mut Tx, now: Micros, limit: u32) -> Result<u64, Error> {
+    tx.execute(&FORGET, &[Value::Int(now), Value::Int(limit.into())]).await
 }

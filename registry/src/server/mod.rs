@@ -3,15 +3,17 @@
 mod connection;
 mod listen;
 mod stores;
+mod workflows;
 
 pub use stores::{database_target, migration_settings, store_target};
 
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::distribution::{Distribution, Limits};
+use crate::gc::Sweeper;
 use crate::http::{Admin, Api, HttpMetrics, Management, admin_router};
 use crate::telemetry;
 use anyhow::Context;
+use futures::FutureExt;
 use listen::{Front, listen};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -45,11 +47,7 @@ pub async fn start(config: &Config) -> anyhow::Result<Server> {
     let (metadata, owned) = open_metadata(config).await?;
     let store = open_store(config).await?;
     let clock = Clock::default();
-    let limits = Limits {
-        upload_expiry: config.uploads.expiry,
-        ..Limits::default()
-    };
-    let distribution = Distribution::new(metadata.clone(), store.clone(), clock.clone(), limits);
+    let distribution = workflows::distribution(config, metadata.clone(), store.clone(), clock.clone());
     let mut registry = telemetry::measures(metadata.engine().as_str(), store.kind());
     let metrics = HttpMetrics::register(registry.sub_registry_with_prefix("http"));
     let ready = Arc::new(AtomicBool::new(false));
@@ -75,6 +73,8 @@ pub async fn start(config: &Config) -> anyhow::Result<Server> {
     let mut done = tokio::task::JoinSet::new();
     let back = Front::new(ADMIN_CONNECTIONS);
     done.spawn(back.serve(probes, admin_router(admin), stopped.clone(), Duration::ZERO));
+    let sweeper = Sweeper::new(distribution.clone(), config.uploads.sweep_interval);
+    done.spawn(sweeper.run(stop.clone()).map(Ok));
     ready.store(true, Ordering::SeqCst);
     done.spawn(async move {
         // Also when this task dies: the other listener must not outlive it.

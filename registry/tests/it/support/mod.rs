@@ -21,7 +21,12 @@ pub(crate) struct TestRegistry {
 
 impl TestRegistry {
     pub(crate) async fn start() -> Self {
-        let (config, folder) = stores::fresh().await;
+        Self::start_with(&[]).await
+    }
+
+    /// With settings, as variables.
+    pub(crate) async fn start_with(settings: &[(&str, &str)]) -> Self {
+        let (config, folder) = stores::fresh_with(settings).await;
         migrate(&config).await;
         let server = server::start(&config).await.unwrap();
         Self {
@@ -59,6 +64,10 @@ impl TestRegistry {
 
     pub(crate) async fn head(&self, path: &str) -> Response {
         self.request(Method::HEAD, path).send().await.unwrap()
+    }
+
+    pub(crate) async fn delete(&self, path: &str) -> Response {
+        self.request(Method::DELETE, path).send().await.unwrap()
     }
 
     /// Opens an upload session and gives its path.

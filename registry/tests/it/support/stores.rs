@@ -14,8 +14,17 @@ use std::path::Path;
 
 /// Settings for a registry that shares nothing with any other.
 pub(crate) async fn fresh() -> (Config, tempfile::TempDir) {
+    fresh_with(&[]).await
+}
+
+/// The same with more settings, as variables.
+pub(crate) async fn fresh_with(settings: &[(&str, &str)]) -> (Config, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
-    let environment = environment(folder.path()).await;
+    let mut environment = environment(folder.path()).await;
+    let more = settings
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    environment.extend(more);
     let loaded = config::load(&Sources {
         environment,
         ..Sources::default()
@@ -122,4 +131,23 @@ pub(crate) async fn count(config: &Config, sql: &'static str) -> i64 {
         }
     };
     counted.unwrap()
+}
+
+/// Changes rows behind the server's back.
+pub(crate) async fn execute(config: &Config, sql: &'static str) {
+    match &config.database {
+        Database::Sqlite { path } => {
+            let mut connection = sqlx::sqlite::SqliteConnectOptions::new()
+                .filename(path)
+                .connect()
+                .await
+                .unwrap();
+            connection.execute(sql).await.unwrap();
+        }
+        Database::Postgres { url, .. } => {
+            let options: sqlx::postgres::PgConnectOptions = url.parse().unwrap();
+            let mut connection = options.connect().await.unwrap();
+            connection.execute(sql).await.unwrap();
+        }
+    }
 }

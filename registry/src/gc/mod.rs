@@ -1,0 +1,7 @@
+//! What must be done although nobody asks for it: driven by the clock.
+//!
+//! Every replica does it, at its own times; the workflows see to it that replicas do not get in each other's way.
+
+mod sweeper;
+
+pub use sweeper::Sweeper;
