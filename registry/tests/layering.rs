@@ -39,6 +39,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 /// Crates that only some modules may name.
 const DOORS: &[(&str, &[&str])] = &[
     ("sqlx", &["metadata"]),
+    ("rusqlite", &["metadata"]),
     ("object_store", &["blobs"]),
     ("axum", &["http", "server"]),
     ("hyper", &["server"]),

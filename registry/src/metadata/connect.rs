@@ -1,27 +1,21 @@
 //! Opening the database, and handing out readers and transactions.
 
 use super::error::Error;
+use super::postgres::Pool;
 use super::session::{Reader, Tx};
+use super::sqlite::{Readers, Writer};
 use super::statement::Engine;
-use futures::future::BoxFuture;
-use sqlx::pool::PoolConnectionMetadata;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection, PgConnection, PgPool, SqlitePool};
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
+use sqlx::{ConnectOptions, Connection, PgConnection};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long SQLite waits for another process (a `migrate` beside a server) before it says busy.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
-const SQLITE_READERS: u32 = 4;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const SQLITE_READERS: usize = 4;
 const STATEMENT_CACHE: usize = 256;
-/// A connection that rested longer is asked for a sign of life before a request gets it: the server may have restarted.
-const FRESH: Duration = Duration::from_secs(5);
-const SIGN_OF_LIFE_TIMEOUT: Duration = Duration::from_secs(2);
 
-const BEGIN_SQLITE: &str = "BEGIN IMMEDIATE";
 /// Bounds that hold for one transaction only: a session's settings get lost, or leak, behind PgBouncer.
 const BEGIN_POSTGRES: &str = "BEGIN ISOLATION LEVEL READ COMMITTED;
     SET LOCAL lock_timeout = '5s';
@@ -110,20 +104,19 @@ pub struct Metadata {
 }
 
 /// Besides those for requests, each engine has a connection for probes, so that a busy server does not look dead, and
-/// one for migrations. Both are opened when they are needed.
+/// PostgreSQL one for migrations. All are opened when they are needed.
 #[derive(Clone)]
 enum Pools {
     /// One writer, so that nobody waits inside SQLite's lock, and readers that never wait for it.
     Sqlite {
-        writer: SqlitePool,
-        readers: SqlitePool,
-        probe: SqlitePool,
-        migrations: SqlitePool,
+        writer: Writer,
+        readers: Arc<Readers>,
+        probe: Arc<Readers>,
     },
     Postgres {
-        requests: PgPool,
-        probe: PgPool,
-        migrations: PgPool,
+        requests: Arc<Pool>,
+        probe: Arc<Pool>,
+        migrations: Arc<Pool>,
     },
 }
 
@@ -140,7 +133,7 @@ impl Metadata {
     /// When the file or the server cannot be opened; the text names the target and never a password.
     pub async fn connect(target: &Target) -> Result<Self, ConnectError> {
         let pools = match target {
-            Target::Sqlite(path) => connect_sqlite(path).await?,
+            Target::Sqlite(path) => connect_sqlite(path)?,
             Target::Postgres(options) => connect_postgres(options).await?,
         };
         Ok(Self { pools })
@@ -171,7 +164,7 @@ impl Metadata {
     /// `Unavailable` when no connection comes free in time.
     pub async fn begin(&self) -> Result<Tx, Error> {
         match &self.pools {
-            Pools::Sqlite { writer, .. } => Tx::sqlite(writer, BEGIN_SQLITE).await,
+            Pools::Sqlite { writer, .. } => Tx::sqlite(writer).await,
             Pools::Postgres { requests, .. } => Tx::postgres(requests, BEGIN_POSTGRES).await,
         }
     }
@@ -179,7 +172,7 @@ impl Metadata {
     /// Begins a transaction for statements that may take long and need not be logged for it.
     pub(super) async fn begin_migration(&self) -> Result<Tx, Error> {
         match &self.pools {
-            Pools::Sqlite { migrations, .. } => Tx::sqlite(migrations, BEGIN_SQLITE).await,
+            Pools::Sqlite { writer, .. } => Tx::sqlite(writer).await,
             Pools::Postgres { migrations, .. } => Tx::postgres(migrations, BEGIN_POSTGRES_MIGRATION).await,
         }
     }
@@ -199,16 +192,11 @@ impl Metadata {
     /// Closes every connection, and on SQLite folds the write-ahead log into the file.
     pub async fn close(&self) {
         match &self.pools {
-            Pools::Sqlite {
-                writer,
-                readers,
-                probe,
-                migrations,
-            } => {
+            Pools::Sqlite { writer, readers, probe } => {
                 // The last to close does the folding: it must be one that may write.
-                for pool in [probe, readers, migrations, writer] {
-                    pool.close().await;
-                }
+                probe.close();
+                readers.close();
+                writer.close().await;
             }
             Pools::Postgres {
                 requests,
@@ -223,50 +211,22 @@ impl Metadata {
     }
 }
 
-async fn connect_sqlite(path: &Path) -> Result<Pools, ConnectError> {
+fn connect_sqlite(path: &Path) -> Result<Pools, ConnectError> {
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         std::fs::create_dir_all(folder).map_err(|source| ConnectError::Folder {
             path: folder.to_path_buf(),
             source,
         })?;
     }
-    let open = |source| ConnectError::Open {
+    let writer = Writer::open(path).map_err(|source| ConnectError::Open {
         engine: "sqlite",
         target: path.display().to_string(),
         source,
-    };
-    // FULL: an acknowledged commit has been fsynced. Foreign keys are off in SQLite unless asked for.
-    let options = SqliteConnectOptions::new()
-        .filename(path)
-        .create_if_missing(true)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full)
-        .foreign_keys(true)
-        .busy_timeout(BUSY_TIMEOUT)
-        .statement_cache_capacity(STATEMENT_CACHE);
-    let pool = SqlitePoolOptions::new()
-        .acquire_timeout(ACQUIRE_TIMEOUT)
-        .test_before_acquire(false)
-        .idle_timeout(None)
-        .max_lifetime(None);
-    let writer = pool
-        .clone()
-        .max_connections(1)
-        .connect_with(options.clone())
-        .await
-        .map_err(open)?;
-    let readers = pool
-        .clone()
-        .max_connections(SQLITE_READERS)
-        .connect_with(options.clone().read_only(true))
-        .await
-        .map_err(open)?;
-    let single = pool.max_connections(1);
+    })?;
     Ok(Pools::Sqlite {
         writer,
-        readers,
-        probe: single.clone().connect_lazy_with(options.clone().read_only(true)),
-        migrations: single.connect_lazy_with(options.disable_statement_logging()),
+        readers: Readers::new(path, SQLITE_READERS),
+        probe: Readers::new(path, 1),
     })
 }
 
@@ -289,29 +249,18 @@ async fn connect_postgres(settings: &PostgresOptions) -> Result<Pools, ConnectEr
         }
     }
     // Once without the pool: it tries again until its time is over, and then only says that it is.
-    let first = tokio::time::timeout(ACQUIRE_TIMEOUT, PgConnection::connect_with(&options)).await;
+    let first = tokio::time::timeout(CONNECT_TIMEOUT, PgConnection::connect_with(&options)).await;
     let first = first.map_err(|_elapsed| sqlx::Error::PoolTimedOut).flatten();
     first
         .map_err(|source| open(&options, source))?
         .close()
         .await
         .map_err(|source| open(&options, source))?;
-    let pool = PgPoolOptions::new()
-        .acquire_timeout(ACQUIRE_TIMEOUT)
-        .test_before_acquire(false)
-        .before_acquire(is_alive)
-        .after_release(is_settled);
-    let requests = pool
-        .clone()
-        .max_connections(settings.max_connections)
-        .connect_with(options.clone())
-        .await
-        .map_err(|source| open(&options, source))?;
-    let single = pool.max_connections(1);
+    let most = usize::try_from(settings.max_connections).unwrap_or(usize::MAX);
     Ok(Pools::Postgres {
-        requests,
-        probe: single.clone().connect_lazy_with(options.clone()),
-        migrations: single.connect_lazy_with(options.disable_statement_logging()),
+        requests: Pool::new(options.clone(), most),
+        probe: Pool::new(options.clone(), 1),
+        migrations: Pool::new(options.disable_statement_logging(), 1),
     })
 }
 
@@ -324,22 +273,4 @@ fn open(options: &PgConnectOptions, source: sqlx::Error) -> ConnectError {
         target,
         source,
     }
-}
-
-/// False for a connection that broke while nobody used it.
-fn is_alive(
-    connection: &mut PgConnection,
-    PoolConnectionMetadata { idle_for, .. }: PoolConnectionMetadata,
-) -> BoxFuture<'_, Result<bool, sqlx::Error>> {
-    Box::pin(async move { Ok(idle_for <= FRESH || answers(connection).await) })
-}
-
-/// False when a transaction that was given up cannot be rolled back in time: closing its connection does that, too.
-fn is_settled(connection: &mut PgConnection, _: PoolConnectionMetadata) -> BoxFuture<'_, Result<bool, sqlx::Error>> {
-    Box::pin(async move { Ok(!connection.should_flush() || answers(connection).await) })
-}
-
-async fn answers(connection: &mut PgConnection) -> bool {
-    let answer = tokio::time::timeout(SIGN_OF_LIFE_TIMEOUT, connection.ping()).await;
-    matches!(answer, Ok(Ok(())))
 }

@@ -3,14 +3,17 @@
 //! [`Tx`] dereferences to [`Reader`]: what reads can be used inside a transaction, what writes cannot be used outside.
 
 use super::error::Error;
-use super::statement::{Engine, Row, Statement, Value, bind_postgres, bind_sqlite};
-use sqlx::pool::PoolConnection;
-use sqlx::{
-    Executor, PgConnection, PgPool, Postgres, SqlSafeStr, SqlStr, Sqlite, SqliteConnection, SqlitePool, Transaction,
-};
+use super::postgres::{self, Pool, State};
+use super::sqlite::{self, Readers, Turn, Writer};
+use super::statement::{Engine, Row, Statement, Value, bind_postgres};
+use rusqlite::Connection;
+use sqlx::{Executor, PgConnection, SqlSafeStr, SqlStr};
 use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 use std::time::Duration;
 
+/// How long a connection is waited for.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The bound of every statement: a server that went away without a word must not hold a request for ever.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -24,80 +27,32 @@ impl std::fmt::Debug for Reader {
 }
 
 enum Link {
-    Sqlite(PoolConnection<Sqlite>),
-    Postgres(Lent),
-    SqliteTx(Transaction<'static, Sqlite>),
-    PostgresTx(Transaction<'static, Postgres>),
+    Sqlite(sqlite::Lent),
+    SqliteTx(Turn),
+    Postgres(postgres::Lent),
 }
 
-/// A connection that does not return to its pool while an answer is due, because it is lost or the statement was given
-/// up: the pool would wait for that answer without a bound.
-struct Lent {
-    connection: PoolConnection<Postgres>,
-    busy: bool,
-}
-
-impl Drop for Lent {
-    fn drop(&mut self) {
-        if self.busy {
-            self.connection.close_on_drop();
-        }
-    }
-}
-
-enum Raw<'c> {
-    Sqlite(&'c mut SqliteConnection),
-    Postgres(&'c mut PgConnection),
-}
-
-type Decoder<T> = fn(&Row<'_>) -> Result<T, sqlx::Error>;
+/// Reads a row.
+pub(super) type Decoder<T> = fn(&Row<'_>) -> Result<T, sqlx::Error>;
 
 impl Reader {
-    pub(super) async fn sqlite(pool: &SqlitePool) -> Result<Self, Error> {
-        // Boxed, here and below: the future of a pool has room for a whole connection set-up.
-        let acquired = Box::pin(pool.acquire()).await;
-        acquired
-            .map(|connection| Self(Link::Sqlite(connection)))
+    pub(super) async fn sqlite(readers: &Arc<Readers>) -> Result<Self, Error> {
+        let lent = readers.lend(ACQUIRE_TIMEOUT).await;
+        lent.map(|lent| Self(Link::Sqlite(lent)))
             .map_err(|source| Error::of("connect", source))
     }
 
-    pub(super) async fn postgres(pool: &PgPool) -> Result<Self, Error> {
-        let acquired = Box::pin(pool.acquire()).await;
-        acquired
-            .map(|connection| {
-                Self(Link::Postgres(Lent {
-                    connection,
-                    busy: false,
-                }))
-            })
+    pub(super) async fn postgres(pool: &Arc<Pool>) -> Result<Self, Error> {
+        let lent = pool.lend(ACQUIRE_TIMEOUT).await;
+        lent.map(|lent| Self(Link::Postgres(lent)))
             .map_err(|source| Error::of("connect", source))
     }
 
     pub(super) fn engine(&self) -> Engine {
         match self.0 {
             Link::Sqlite(_) | Link::SqliteTx(_) => Engine::Sqlite,
-            Link::Postgres(_) | Link::PostgresTx(_) => Engine::Postgres,
+            Link::Postgres(_) => Engine::Postgres,
         }
-    }
-
-    fn raw(&mut self) -> Raw<'_> {
-        match &mut self.0 {
-            Link::Sqlite(c) => Raw::Sqlite(c),
-            Link::Postgres(lent) => {
-                lent.busy = true;
-                Raw::Postgres(&mut lent.connection)
-            }
-            Link::SqliteTx(c) => Raw::Sqlite(c),
-            Link::PostgresTx(c) => Raw::Postgres(c),
-        }
-    }
-
-    /// Names the statement in an error.
-    fn settle<T>(&mut self, statement: &'static str, done: Result<T, sqlx::Error>) -> Result<T, Error> {
-        if let Link::Postgres(lent) = &mut self.0 {
-            lent.busy = matches!(done, Err(sqlx::Error::Io(_)));
-        }
-        done.map_err(|source| failure(statement, source))
     }
 
     /// At most one row, or `None`.
@@ -108,21 +63,16 @@ impl Reader {
         decode: Decoder<T>,
     ) -> Result<Option<T>, Error> {
         let name = statement.name;
-        let decoded = match self.raw() {
-            Raw::Sqlite(c) => {
-                let query = sqlx::query_with(statement.sqlite, bind_sqlite(name, values)?);
-                bounded(query.fetch_optional(c))
-                    .await
-                    .and_then(|row| row.map(|row| decode(&Row::Sqlite(&row))).transpose())
-            }
-            Raw::Postgres(c) => {
+        let decoded = match &mut self.0 {
+            Link::Sqlite(lent) => on(lent.connection(), |c| sqlite::one(c, statement, values, decode)),
+            Link::SqliteTx(turn) => on(turn.connection(), |c| sqlite::one(c, statement, values, decode)),
+            Link::Postgres(lent) => {
                 let query = sqlx::query_with(statement.postgres, bind_postgres(name, values)?);
-                bounded(query.fetch_optional(c))
-                    .await
-                    .and_then(|row| row.map(|row| decode(&Row::Postgres(&row))).transpose())
+                let row = asked(lent, async |c| query.fetch_optional(c).await).await;
+                row.and_then(|row| row.map(|row| decode(&Row::Postgres(&row))).transpose())
             }
         };
-        self.settle(name, decoded)
+        decoded.map_err(|source| failure(name, source))
     }
 
     /// Every row.
@@ -133,31 +83,48 @@ impl Reader {
         decode: Decoder<T>,
     ) -> Result<Vec<T>, Error> {
         let name = statement.name;
-        let decoded: Result<Vec<T>, sqlx::Error> = match self.raw() {
-            Raw::Sqlite(c) => {
-                let query = sqlx::query_with(statement.sqlite, bind_sqlite(name, values)?);
-                bounded(query.fetch_all(c))
-                    .await
-                    .and_then(|rows| rows.iter().map(|row| decode(&Row::Sqlite(row))).collect())
-            }
-            Raw::Postgres(c) => {
+        let decoded = match &mut self.0 {
+            Link::Sqlite(lent) => on(lent.connection(), |c| sqlite::all(c, statement, values, decode)),
+            Link::SqliteTx(turn) => on(turn.connection(), |c| sqlite::all(c, statement, values, decode)),
+            Link::Postgres(lent) => {
                 let query = sqlx::query_with(statement.postgres, bind_postgres(name, values)?);
-                bounded(query.fetch_all(c))
-                    .await
-                    .and_then(|rows| rows.iter().map(|row| decode(&Row::Postgres(row))).collect())
+                let rows = asked(lent, async |c| query.fetch_all(c).await).await;
+                rows.and_then(|rows| rows.iter().map(|row| decode(&Row::Postgres(row))).collect())
             }
         };
-        self.settle(name, decoded)
+        decoded.map_err(|source| failure(name, source))
     }
 
     /// Asks the engine to parse and plan a statement without running it.
     pub(super) async fn prepare(&mut self, statement: &'static Statement) -> Result<(), Error> {
-        let prepared = match self.raw() {
-            Raw::Sqlite(c) => bounded(c.prepare(statement.sqlite.into_sql_str())).await.map(drop),
-            Raw::Postgres(c) => bounded(c.prepare(statement.postgres.into_sql_str())).await.map(drop),
+        let prepared = match &mut self.0 {
+            Link::Sqlite(lent) => on(lent.connection(), |c| sqlite::prepare(c, statement)),
+            Link::SqliteTx(turn) => on(turn.connection(), |c| sqlite::prepare(c, statement)),
+            Link::Postgres(lent) => {
+                let sql = statement.postgres.into_sql_str();
+                asked(lent, async |c| c.prepare(sql).await.map(drop)).await
+            }
         };
-        self.settle(statement.name, prepared)
+        prepared.map_err(|source| failure(statement.name, source))
     }
+}
+
+fn on<T>(
+    connection: Result<&Connection, sqlx::Error>,
+    work: impl FnOnce(&Connection) -> Result<T, sqlx::Error>,
+) -> Result<T, sqlx::Error> {
+    work(connection?)
+}
+
+/// Runs one statement within the bound. A caller that is dropped meanwhile leaves the connection busy.
+async fn asked<T>(
+    lent: &mut postgres::Lent,
+    ask: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error>,
+) -> Result<T, sqlx::Error> {
+    let (connection, before) = lent.busy()?;
+    let done = bounded(ask(connection)).await;
+    lent.settle(before, &done);
+    done
 }
 
 /// A transaction. Dropped without [`Tx::commit`], nothing of it remains.
@@ -179,44 +146,52 @@ impl DerefMut for Tx {
 }
 
 impl Tx {
-    pub(super) async fn sqlite(pool: &SqlitePool, sql: &'static str) -> Result<Self, Error> {
-        let begun = Box::pin(bounded(pool.begin_with(sql))).await;
-        begun
-            .map(|tx| Self(Reader(Link::SqliteTx(tx))))
+    pub(super) async fn sqlite(writer: &Writer) -> Result<Self, Error> {
+        let turn = writer.begin(ACQUIRE_TIMEOUT).await;
+        turn.map(|turn| Self(Reader(Link::SqliteTx(turn))))
             .map_err(|source| Error::of("begin", source))
     }
 
-    pub(super) async fn postgres(pool: &PgPool, sql: &'static str) -> Result<Self, Error> {
-        let begun = Box::pin(bounded(pool.begin_with(sql))).await;
-        begun
-            .map(|tx| Self(Reader(Link::PostgresTx(tx))))
-            .map_err(|source| Error::of("begin", source))
+    pub(super) async fn postgres(pool: &Arc<Pool>, sql: &'static str) -> Result<Self, Error> {
+        let begun = async {
+            let mut lent = pool.lend(ACQUIRE_TIMEOUT).await?;
+            let (connection, _) = lent.busy()?;
+            let begun = bounded(connection.execute(sqlx::raw_sql(sql))).await;
+            lent.settle(State::Begun, &begun);
+            begun.map(|_| lent)
+        };
+        let begun = begun.await.map(|lent| Self(Reader(Link::Postgres(lent))));
+        begun.map_err(|source| Error::of("begin", source))
     }
 
     /// The number of rows that the statement changed.
     pub(super) async fn execute(&mut self, statement: &'static Statement, values: &[Value<'_>]) -> Result<u64, Error> {
         let name = statement.name;
-        let done = match self.raw() {
-            Raw::Sqlite(c) => {
-                let query = sqlx::query_with(statement.sqlite, bind_sqlite(name, values)?);
-                bounded(query.execute(c)).await.map(|done| done.rows_affected())
-            }
-            Raw::Postgres(c) => {
+        let done = match &mut self.0.0 {
+            Link::Sqlite(_) => Err(sqlx::Error::Protocol("a reader does not write".to_owned())),
+            Link::SqliteTx(turn) => on(turn.connection(), |c| sqlite::execute(c, statement, values)),
+            Link::Postgres(lent) => {
                 let query = sqlx::query_with(statement.postgres, bind_postgres(name, values)?);
-                bounded(query.execute(c)).await.map(|done| done.rows_affected())
+                let done = asked(lent, async |c| query.execute(c).await).await;
+                done.map(|done| done.rows_affected())
             }
         };
-        self.settle(name, done)
+        done.map_err(|source| failure(name, source))
     }
 
     /// Runs the statements of a migration, however long they take.
     pub(super) async fn run_script(&mut self, script: SqlStr) -> Result<(), Error> {
-        let script = sqlx::raw_sql(script);
-        let done = match self.raw() {
-            Raw::Sqlite(c) => c.execute(script).await.map(drop),
-            Raw::Postgres(c) => c.execute(script).await.map(drop),
+        let done = match &mut self.0.0 {
+            Link::Sqlite(_) => Err(sqlx::Error::Protocol("a reader does not write".to_owned())),
+            Link::SqliteTx(turn) => on(turn.connection(), |c| sqlite::script(c, script.as_str())),
+            Link::Postgres(lent) => {
+                let (connection, before) = lent.busy().map_err(|source| failure("script", source))?;
+                let done = connection.execute(sqlx::raw_sql(script)).await.map(drop);
+                lent.settle(before, &done);
+                done
+            }
         };
-        self.settle("script", done)
+        done.map_err(|source| failure("script", source))
     }
 
     /// Makes everything since `begin` durable: on return it survives a crash of process and machine.
@@ -225,9 +200,15 @@ impl Tx {
     /// `Conflict` when the whole transaction should be tried again; after any other error the outcome may be unknown.
     pub async fn commit(self) -> Result<(), Error> {
         let done = match self.0.0 {
-            Link::SqliteTx(tx) => bounded(tx.commit()).await,
-            Link::PostgresTx(tx) => bounded(tx.commit()).await,
-            Link::Sqlite(_) | Link::Postgres(_) => Ok(()),
+            Link::Sqlite(_) => Ok(()),
+            Link::SqliteTx(turn) => turn.commit().await,
+            Link::Postgres(mut lent) => {
+                let (connection, _) = lent.busy().map_err(|source| Error::of("commit", source))?;
+                let done = bounded(connection.execute("COMMIT")).await.map(drop);
+                // After a refused commit there is no transaction either.
+                lent.settle(State::Clean, &done);
+                done
+            }
         };
         done.map_err(|source| Error::of("commit", source))
     }

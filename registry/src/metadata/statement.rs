@@ -1,9 +1,9 @@
 //! A statement's text for both engines, what is bound to it and what it gives back.
 
 use super::error::Error;
+use rusqlite::types::FromSql;
 use sqlx::postgres::{PgArguments, PgRow};
-use sqlx::sqlite::{SqliteArguments, SqliteRow};
-use sqlx::{Arguments, Decode, Row as _, Type};
+use sqlx::{Arguments, Decode, Postgres, Row as _, Type};
 
 /// Which database engine holds the rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,25 +74,6 @@ pub(super) enum Value<'a> {
     TextArray(&'a [&'a str]),
 }
 
-pub(super) fn bind_sqlite(statement: &'static str, values: &[Value<'_>]) -> Result<SqliteArguments, Error> {
-    let mut arguments = SqliteArguments::default();
-    for value in values {
-        let added = match *value {
-            Value::Int(v) => arguments.add(v),
-            Value::OptionalInt(v) => arguments.add(v),
-            Value::Text(v) => arguments.add(v.to_owned()),
-            Value::OptionalText(v) => arguments.add(v.map(str::to_owned)),
-            Value::Bytes(v) => arguments.add(v.to_vec()),
-            Value::OptionalBytes(v) => arguments.add(v.map(<[u8]>::to_vec)),
-            Value::BytesArray(v) => arguments.add(json(&v.iter().map(hex::encode).collect::<Vec<_>>())),
-            Value::IntArray(v) => arguments.add(json(v)),
-            Value::TextArray(v) => arguments.add(json(v)),
-        };
-        added.map_err(|source| Error::of(statement, sqlx::Error::Encode(source)))?;
-    }
-    Ok(arguments)
-}
-
 pub(super) fn bind_postgres(statement: &'static str, values: &[Value<'_>]) -> Result<PgArguments, Error> {
     let mut arguments = PgArguments::default();
     for value in values {
@@ -120,18 +101,17 @@ pub(super) fn json<T: serde::Serialize + ?Sized>(values: &T) -> String {
 /// A row of either engine.
 #[derive(Clone, Copy)]
 pub(super) enum Row<'r> {
-    Sqlite(&'r SqliteRow),
+    Sqlite(&'r rusqlite::Row<'r>),
     Postgres(&'r PgRow),
 }
 
 impl Row<'_> {
     fn get<T>(&self, column: usize) -> Result<T, sqlx::Error>
     where
-        T: for<'d> Decode<'d, sqlx::Sqlite> + for<'d> Decode<'d, sqlx::Postgres>,
-        T: Type<sqlx::Sqlite> + Type<sqlx::Postgres>,
+        T: FromSql + for<'d> Decode<'d, Postgres> + Type<Postgres>,
     {
         match self {
-            Row::Sqlite(row) => row.try_get(column),
+            Row::Sqlite(row) => row.get(column).map_err(|source| impossible(column, source)),
             Row::Postgres(row) => row.try_get(column),
         }
     }

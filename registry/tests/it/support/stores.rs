@@ -115,34 +115,26 @@ async fn fresh_database(admin: &str) -> String {
 
 /// How many rows a `SELECT count(*)` of a test counts.
 pub(crate) async fn count(config: &Config, sql: &'static str) -> i64 {
-    let counted = match &config.database {
+    match &config.database {
         Database::Sqlite { path } => {
-            let mut connection = sqlx::sqlite::SqliteConnectOptions::new()
-                .filename(path)
-                .connect()
-                .await
-                .unwrap();
-            sqlx::query_scalar(sql).fetch_one(&mut connection).await
+            let connection = rusqlite::Connection::open(path).unwrap();
+            connection.query_row(sql, [], |row| row.get(0)).unwrap()
         }
         Database::Postgres { url, .. } => {
             let options: sqlx::postgres::PgConnectOptions = url.parse().unwrap();
             let mut connection = options.connect().await.unwrap();
-            sqlx::query_scalar(sql).fetch_one(&mut connection).await
+            sqlx::query_scalar(sql).fetch_one(&mut connection).await.unwrap()
         }
-    };
-    counted.unwrap()
+    }
 }
 
 /// Changes rows behind the server's back.
 pub(crate) async fn execute(config: &Config, sql: &'static str) {
     match &config.database {
         Database::Sqlite { path } => {
-            let mut connection = sqlx::sqlite::SqliteConnectOptions::new()
-                .filename(path)
-                .connect()
-                .await
-                .unwrap();
-            connection.execute(sql).await.unwrap();
+            let connection = rusqlite::Connection::open(path).unwrap();
+            connection.busy_timeout(std::time::Duration::from_secs(5)).unwrap();
+            connection.execute_batch(sql).unwrap();
         }
         Database::Postgres { url, .. } => {
             let options: sqlx::postgres::PgConnectOptions = url.parse().unwrap();

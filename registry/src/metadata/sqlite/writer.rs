@@ -1,0 +1,306 @@
+//! The one connection that writes, and commits that many writers share.
+//!
+//! A caller's transaction is a savepoint within the file's transaction. When it commits, whoever waits for the
+//! connection gets it at once, and the file's transaction is committed, with one fsync, when all who waited at that
+//! time have had their turn; only then any of them is told. A commit that fails, fails for all of them.
+
+use super::open_to_write;
+use super::run::{Failure, failure};
+use rusqlite::Connection;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Mutex, OwnedMutexGuard, watch};
+use tokio::time::{Instant, timeout};
+use tokio_util::task::TaskTracker;
+
+/// How long the lock of another process (a `migrate` beside a server) is waited for.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+const BUSY_POLL: Duration = Duration::from_millis(10);
+
+/// Lends the connection to one transaction after the other, first come, first served.
+#[derive(Clone)]
+pub(in crate::metadata) struct Writer {
+    state: Arc<Mutex<State>>,
+    commits: TaskTracker,
+}
+
+struct State {
+    connection: Option<Connection>,
+    /// Those whose turn is over and whose commit is due; absent outside the file's transaction.
+    group: Option<Group>,
+}
+
+struct Group {
+    outcome: watch::Sender<Option<Result<(), Failure>>>,
+    /// Somebody in it has committed, and a task waits for its turn to commit the file's transaction.
+    committing: bool,
+}
+
+impl Writer {
+    pub(in crate::metadata) fn open(path: &Path) -> Result<Self, sqlx::Error> {
+        let state = State {
+            connection: Some(open_to_write(path)?),
+            group: None,
+        };
+        Ok(Self {
+            state: Arc::new(Mutex::new(state)),
+            commits: TaskTracker::new(),
+        })
+    }
+
+    pub(in crate::metadata) async fn begin(&self, patience: Duration) -> Result<Turn, sqlx::Error> {
+        let waiting = Arc::clone(&self.state).lock_owned();
+        let mut state = timeout(patience, waiting)
+            .await
+            .map_err(|_elapsed| sqlx::Error::PoolTimedOut)?;
+        if state.connection()?.is_autocommit() {
+            // A group whose transaction SQLite gave up has nothing left to commit.
+            state.end_group(Err(Failure::rolled_back()));
+            state.begin().await?;
+        }
+        state.run("SAVEPOINT turn")?;
+        Ok(Turn {
+            state,
+            writer: self.clone(),
+            open: true,
+        })
+    }
+
+    /// Closes the connection, and so folds the write-ahead log into the file.
+    pub(in crate::metadata) async fn close(&self) {
+        self.commits.close();
+        self.commits.wait().await;
+        let mut state = self.state.lock().await;
+        drop(state.connection.take());
+    }
+
+    /// Commits the group when those who wait already have had their turn.
+    async fn commit_group(self) {
+        let mut state = self.state.lock_owned().await;
+        // The disk may take its time.
+        let committing = tokio::task::spawn_blocking(move || state.commit());
+        if let Err(panicked) = committing.await {
+            tracing::error!(error = &panicked as &dyn std::error::Error, "commit not finished");
+        }
+    }
+}
+
+impl State {
+    fn connection(&self) -> Result<&Connection, sqlx::Error> {
+        self.connection.as_ref().ok_or(sqlx::Error::PoolClosed)
+    }
+
+    fn run(&self, sql: &'static str) -> Result<(), sqlx::Error> {
+        let mut statement = self.connection()?.prepare_cached(sql).map_err(failure)?;
+        statement.raw_execute().map(drop).map_err(failure)
+    }
+
+    /// Begins the file's transaction, with the file's lock.
+    async fn begin(&mut self) -> Result<(), sqlx::Error> {
+        let deadline = Instant::now() + BUSY_TIMEOUT;
+        while let Err(error) = self.run("BEGIN IMMEDIATE") {
+            if !Failure::of(&error).is_busy() || Instant::now() >= deadline {
+                return Err(error);
+            }
+            tokio::time::sleep(BUSY_POLL).await;
+        }
+        self.group = Some(Group {
+            outcome: watch::Sender::new(None),
+            committing: false,
+        });
+        Ok(())
+    }
+
+    fn commit(&mut self) {
+        let committed = self.run("COMMIT").map_err(|error| Failure::of(&error));
+        if committed.is_err() && self.connection().is_ok_and(|connection| !connection.is_autocommit()) {
+            drop(self.run("ROLLBACK"));
+        }
+        self.end_group(committed);
+    }
+
+    fn end_group(&mut self, outcome: Result<(), Failure>) {
+        if let Some(group) = self.group.take() {
+            group.outcome.send_replace(Some(outcome));
+        }
+    }
+}
+
+/// A transaction's turn with the connection. Dropped without [`Turn::commit`], nothing of it remains.
+pub(in crate::metadata) struct Turn {
+    state: OwnedMutexGuard<State>,
+    writer: Writer,
+    open: bool,
+}
+
+impl Turn {
+    /// The connection, unless SQLite gave the transaction up: the next statement would be one of its own.
+    pub(in crate::metadata) fn connection(&self) -> Result<&Connection, sqlx::Error> {
+        let connection = self.state.connection()?;
+        if connection.is_autocommit() {
+            return Err(Failure::rolled_back().into());
+        }
+        Ok(connection)
+    }
+
+    /// On return everything of the transaction is on the disk.
+    pub(in crate::metadata) async fn commit(mut self) -> Result<(), sqlx::Error> {
+        self.connection()?;
+        self.state.run("RELEASE turn")?;
+        self.open = false;
+        let outcome = self.state.group.as_mut().map(|group| {
+            let first = !std::mem::replace(&mut group.committing, true);
+            (group.outcome.subscribe(), first)
+        });
+        let Some((mut outcome, first)) = outcome else {
+            return Err(Failure::rolled_back().into());
+        };
+        if first {
+            // A task of its own: the request may be dropped, and others may rely on this commit.
+            self.writer.commits.spawn(self.writer.clone().commit_group());
+        }
+        drop(self);
+        let told = outcome.wait_for(Option::is_some).await;
+        let told = told.map(|told| told.clone().unwrap_or(Ok(())));
+        told.unwrap_or_else(|_gone| Err(Failure::rolled_back()))
+            .map_err(sqlx::Error::from)
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let ended = self.state.connection().is_ok_and(Connection::is_autocommit);
+        if !self.open || ended {
+            return;
+        }
+        let alone = self.state.group.as_ref().is_none_or(|group| !group.committing);
+        let undone = if alone {
+            self.state.group = None;
+            self.state.run("ROLLBACK")
+        } else {
+            self.state
+                .run("ROLLBACK TO turn")
+                .and_then(|()| self.state.run("RELEASE turn"))
+        };
+        if let Err(error) = undone {
+            tracing::error!(error = &error as &dyn std::error::Error, "transaction not rolled back");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::future::join_all;
+
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    fn writer() -> (Writer, tempfile::TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        let writer = Writer::open(&folder.path().join("file")).unwrap();
+        (writer, folder)
+    }
+
+    async fn write(writer: &Writer, sql: &str) -> Result<(), sqlx::Error> {
+        let turn = writer.begin(PATIENCE).await?;
+        turn.connection()?.execute_batch(sql).map_err(failure)?;
+        turn.commit().await
+    }
+
+    fn rows(folder: &tempfile::TempDir) -> i64 {
+        let reader = Connection::open(folder.path().join("file")).unwrap();
+        reader
+            .query_row("SELECT count(*) FROM t", [], |row| row.get(0))
+            .unwrap()
+    }
+
+    #[tokio::test]
+    async fn those_who_wait_at_one_time_share_a_commit() {
+        let (writer, folder) = writer();
+        write(&writer, "CREATE TABLE t (n INTEGER)").await.unwrap();
+        let first = writer.begin(PATIENCE).await.unwrap();
+        let others = (0..20).map(async |_| {
+            let turn = writer.begin(PATIENCE).await?;
+            turn.connection()?
+                .execute_batch("INSERT INTO t VALUES (1)")
+                .map_err(failure)?;
+            // The first has released its rows before this turn began; they wait for the commit of all.
+            let seen = rows(&folder);
+            turn.commit().await.map(|()| seen)
+        });
+        let (seen, committed) = tokio::join!(join_all(others), first.commit());
+
+        committed.unwrap();
+        let seen: Result<Vec<i64>, sqlx::Error> = seen.into_iter().collect();
+        assert_eq!(seen.unwrap(), [0; 20]);
+        assert_eq!(rows(&folder), 20);
+    }
+
+    #[tokio::test]
+    async fn a_turn_that_is_given_up_takes_only_its_own_rows_back() {
+        let (writer, folder) = writer();
+        write(&writer, "CREATE TABLE t (n INTEGER)").await.unwrap();
+        let given_up = writer.begin(PATIENCE).await.unwrap();
+        let (kept, (), also_kept) = tokio::join!(
+            write(&writer, "INSERT INTO t VALUES (1)"),
+            async {
+                given_up
+                    .connection()
+                    .unwrap()
+                    .execute_batch("INSERT INTO t VALUES (2)")
+                    .unwrap();
+                drop(given_up);
+            },
+            write(&writer, "INSERT INTO t VALUES (3)")
+        );
+
+        assert!(kept.is_ok() && also_kept.is_ok());
+        assert_eq!(rows(&folder), 2);
+    }
+
+    #[tokio::test]
+    async fn a_commit_whose_caller_went_away_is_made_all_the_same() {
+        let (writer, folder) = writer();
+        write(&writer, "CREATE TABLE t (n INTEGER)").await.unwrap();
+        let turn = writer.begin(PATIENCE).await.unwrap();
+        turn.connection()
+            .unwrap()
+            .execute_batch("INSERT INTO t VALUES (1)")
+            .unwrap();
+        let mut committing = Box::pin(turn.commit());
+        assert!(futures::poll!(&mut committing).is_pending());
+        drop(committing);
+
+        writer.close().await;
+
+        assert_eq!(rows(&folder), 1);
+    }
+
+    #[tokio::test]
+    async fn nobody_is_told_of_success_when_the_shared_commit_fails() {
+        let (writer, folder) = writer();
+        write(
+            &writer,
+            "CREATE TABLE t (n INTEGER PRIMARY KEY);
+             CREATE TABLE child (n INTEGER REFERENCES t (n) DEFERRABLE INITIALLY DEFERRED)",
+        )
+        .await
+        .unwrap();
+        // A deferred key is looked at by the commit alone: it makes that fail, as a full disk would.
+        let first = writer.begin(PATIENCE).await.unwrap();
+        let (told, dangling) = tokio::join!(write(&writer, "INSERT INTO t VALUES (1)"), async {
+            first
+                .connection()
+                .unwrap()
+                .execute_batch("INSERT INTO child VALUES (7)")
+                .unwrap();
+            first.commit().await
+        });
+
+        assert!(told.is_err() && dangling.is_err());
+        assert_eq!(rows(&folder), 0);
+        write(&writer, "INSERT INTO t VALUES (2)").await.unwrap();
+        assert_eq!(rows(&folder), 1);
+    }
+}
