@@ -1,6 +1,6 @@
 //! The commands.
 
-use crate::config::{self, Loaded, LogFormat, Problems, SETTINGS, Sources, environment_name};
+use crate::config::{self, Loaded, LogFormat, Problem, Problems, SETTINGS, Sources, environment_name};
 use crate::metadata::Metadata;
 use crate::metadata::migrations::{self, MigrationError, MigrationSet, SchemaStatus, Scope};
 use crate::server::{self, Server};
@@ -117,7 +117,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Migrate {
             command: Migrate::Status(args),
         } => migrate_status(args).await,
-        Command::CheckConfig(settings) => check_config(settings),
+        Command::CheckConfig(settings) => check_config(settings).await,
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -299,11 +299,29 @@ fn json_status(engine: &str, phase: Scope, applied: &[i64], status: &SchemaStatu
     .to_string()
 }
 
-fn check_config(settings: Settings) -> anyhow::Result<()> {
+/// A file that cannot be used is as wrong as a setting that cannot.
+fn wrong_file(failed: &anyhow::Error) -> Problems {
+    let message = telemetry::causes(failed.as_ref());
+    Problems(vec![Problem {
+        place: String::new(),
+        path: String::new(),
+        message,
+    }])
+}
+
+async fn check_config(settings: Settings) -> anyhow::Result<()> {
     let loaded = settings.load()?;
     telemetry::check_filter(&loaded.config.log.level)?;
+    let odd = server::check_files(&loaded.config)
+        .await
+        .map_err(|failed| wrong_file(&failed))?;
     let mut out = std::io::stdout();
-    for warning in &loaded.warnings {
+    for warning in loaded
+        .warnings
+        .iter()
+        .map(ToString::to_string)
+        .chain(odd.map(str::to_owned))
+    {
         say(&mut out, &format!("warning: {warning}"));
     }
     for setting in SETTINGS {

@@ -4,6 +4,7 @@
 //! is reported at once, with its place and what to do about it.
 
 mod document;
+mod listener;
 mod parts;
 mod problem;
 mod secrets;
@@ -11,7 +12,8 @@ mod settings;
 mod storage;
 mod values;
 
-pub use parts::{Admin, Config, Database, Deletion, Http, Log, LogFormat, Manifests, Sparse, Uploads};
+pub use listener::{Addressing, ClientAuth, Http, Tls};
+pub use parts::{Admin, Config, Database, Deletion, Log, LogFormat, Manifests, Sparse, Uploads};
 pub use problem::{Problem, Problems};
 pub use settings::{SETTINGS, Setting, environment_name};
 pub use storage::{Azure, Edge, Gcs, Redirect, RedirectMode, S3, Storage};

@@ -1,5 +1,6 @@
 //! The settings as each part of the program wants them.
 
+use super::listener::{self, Http};
 use super::problem::Problem;
 use super::storage::{self, Redirect, Storage};
 use super::values::Values;
@@ -33,28 +34,6 @@ pub struct Config {
     pub catalog: bool,
     /// The log.
     pub log: Log,
-}
-
-/// The listener for clients.
-#[derive(Clone)]
-pub struct Http {
-    /// Address and port.
-    pub listen: SocketAddr,
-    /// How long requests may go on after SIGTERM.
-    pub drain_timeout: Duration,
-    /// Open connections; more wait until one ends.
-    pub max_connections: u32,
-    /// Signs what the operator asks of the management API; without it that API is off.
-    pub secret: Option<String>,
-}
-
-impl fmt::Debug for Http {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Http")
-            .field("listen", &self.listen)
-            .field("drain_timeout", &self.drain_timeout)
-            .finish_non_exhaustive()
-    }
 }
 
 /// The listener for probes, metrics and management.
@@ -166,12 +145,7 @@ pub enum LogFormat {
 pub(super) fn build(values: &Values) -> (Config, Vec<Problem>) {
     let data_dir = values.path("data_dir").unwrap_or_default();
     let config = Config {
-        http: Http {
-            listen: values.address("http.listen"),
-            drain_timeout: values.duration("http.drain_timeout"),
-            max_connections: values.number("http.max_connections"),
-            secret: values.text("http.secret"),
-        },
+        http: listener::http(values),
         admin: Admin {
             listen: values.address("admin.listen"),
         },
@@ -206,7 +180,8 @@ pub(super) fn build(values: &Values) -> (Config, Vec<Problem>) {
             },
         },
     };
-    let problems = contradictions(values, &config);
+    let mut problems = contradictions(values, &config);
+    problems.extend(listener::contradictions(values));
     (config, problems)
 }
 

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use url::Url;
 
 /// A value and where it came from.
 #[derive(Debug, Clone)]
@@ -190,6 +191,10 @@ impl Values {
         self.text(path).as_deref().and_then(read_bytes)
     }
 
+    pub(super) fn url(&self, path: &str) -> Option<Url> {
+        self.text(path).and_then(|text| Url::parse(&text).ok())
+    }
+
     pub(super) fn switch(&self, path: &str) -> bool {
         self.text(path).is_some_and(|text| text == "true")
     }
@@ -244,7 +249,7 @@ fn read_bytes(text: &str) -> Option<u64> {
 }
 
 fn is_url(text: &str, schemes: &[&str]) -> bool {
-    url::Url::parse(text).is_ok_and(|url| schemes.contains(&url.scheme()) && url.has_host())
+    Url::parse(text).is_ok_and(|url| schemes.contains(&url.scheme()) && url.has_host())
 }
 
 fn wanted(kind: Kind) -> String {

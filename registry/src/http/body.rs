@@ -11,18 +11,19 @@ use http::{HeaderMap, header};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 const DRAIN_BYTES: usize = 32 * 1024 * 1024;
 const DRAIN_TIME: Duration = Duration::from_secs(5);
-
-/// Longest silence of a client in the middle of its body.
-const IDLE: Duration = Duration::from_mins(1);
+/// A client that sends less than this in the time of a stall sends nothing.
+const LEAST_PROGRESS: usize = 1024;
 
 /// The bytes that a client sends.
 pub(super) struct RequestBody {
     stream: BodyDataStream,
-    idle: Pin<Box<Sleep>>,
+    /// Longest silence of the client in the middle of its body.
+    stall: Duration,
+    patience: Patience,
     /// The first piece, when it was looked at before anybody wanted it.
     peeked: Option<Bytes>,
     /// The client waits for our leave and has sent nothing yet.
@@ -30,15 +31,31 @@ pub(super) struct RequestBody {
     over: bool,
 }
 
+/// How much longer the client is waited for. Time in which nobody reads the body is not the client's.
+struct Patience {
+    /// Allocated when the client is waited for at all.
+    alarm: Option<Pin<Box<Sleep>>>,
+    waiting_since: Option<Instant>,
+    left: Duration,
+    /// Bytes since `left` was last whole.
+    progress: usize,
+}
+
 impl RequestBody {
-    pub(super) fn new(body: Body, headers: &HeaderMap) -> Self {
+    pub(super) fn new(body: Body, headers: &HeaderMap, stall: Duration) -> Self {
         let expects = headers
             .get(header::EXPECT)
             .is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"100-continue"));
         Self {
             over: http_body::Body::is_end_stream(&body),
             stream: body.into_data_stream(),
-            idle: Box::pin(sleep(IDLE)),
+            stall,
+            patience: Patience {
+                alarm: None,
+                waiting_since: None,
+                left: stall,
+                progress: 0,
+            },
             peeked: None,
             waiting: expects,
         }
@@ -86,6 +103,36 @@ impl RequestBody {
     }
 }
 
+impl Patience {
+    fn came(&mut self, bytes: usize, stall: Duration) {
+        self.progress += bytes;
+        let waited = self
+            .waiting_since
+            .take()
+            .map_or(Duration::ZERO, |since| since.elapsed());
+        if self.progress >= LEAST_PROGRESS {
+            (self.progress, self.left) = (0, stall);
+        } else {
+            self.left = self.left.saturating_sub(waited);
+        }
+    }
+
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.waiting_since.is_none() {
+            let now = Instant::now();
+            self.waiting_since = Some(now);
+            match &mut self.alarm {
+                Some(alarm) => alarm.as_mut().reset(now + self.left),
+                None => self.alarm = Some(Box::pin(sleep_until(now + self.left))),
+            }
+        }
+        match &mut self.alarm {
+            Some(alarm) => alarm.as_mut().poll(cx),
+            None => Poll::Pending,
+        }
+    }
+}
+
 impl Stream for RequestBody {
     type Item = Result<Bytes, BodyError>;
 
@@ -99,8 +146,8 @@ impl Stream for RequestBody {
         self.waiting = false;
         match Pin::new(&mut self.stream).poll_next(cx) {
             Poll::Ready(Some(Ok(piece))) => {
-                let next = Instant::now() + IDLE;
-                self.idle.as_mut().reset(next);
+                let stall = self.stall;
+                self.patience.came(piece.len(), stall);
                 Poll::Ready(Some(Ok(piece)))
             }
             Poll::Ready(Some(Err(broken))) => {
@@ -112,10 +159,66 @@ impl Stream for RequestBody {
                 Poll::Ready(None)
             }
             Poll::Pending => {
-                std::task::ready!(self.idle.as_mut().poll(cx));
+                std::task::ready!(self.patience.poll_end(cx));
                 self.over = true;
-                Poll::Ready(Some(Err(BodyError::Stalled(IDLE))))
+                Poll::Ready(Some(Err(BodyError::Stalled(self.stall))))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::stream;
+    use tokio::time::sleep;
+
+    const STALL: Duration = Duration::from_millis(300);
+
+    /// A body whose pieces come after so many milliseconds each.
+    fn sent(pieces: impl Iterator<Item = (u64, usize)> + Send + 'static) -> RequestBody {
+        let pieces = stream::iter(pieces).then(|(after, bytes)| async move {
+            sleep(Duration::from_millis(after)).await;
+            Ok::<_, std::io::Error>(Bytes::from(vec![0; bytes]))
+        });
+        RequestBody::new(Body::from_stream(pieces), &HeaderMap::new(), STALL)
+    }
+
+    #[tokio::test]
+    async fn a_client_that_sends_slowly_is_waited_for_longer_than_a_stall() {
+        let mut body = sent(std::iter::repeat_n((30, 1024), 20));
+
+        let whole = RequestBody::collect(&mut body, 100_000).await;
+
+        assert_eq!(whole.unwrap().unwrap().len(), 20 * 1024);
+    }
+
+    #[tokio::test]
+    async fn a_client_that_falls_silent_is_not_waited_for() {
+        let mut body = sent([(1, 5000), (3_600_000, 5000)].into_iter());
+
+        let whole = RequestBody::collect(&mut body, 100_000).await;
+
+        assert!(matches!(whole, Err(BodyError::Stalled(STALL))));
+    }
+
+    #[tokio::test]
+    async fn a_byte_now_and_then_is_silence() {
+        let mut body = sent(std::iter::repeat((10, 1)));
+
+        let whole = RequestBody::collect(&mut body, 100_000).await;
+
+        assert!(matches!(whole, Err(BodyError::Stalled(STALL))));
+    }
+
+    #[tokio::test]
+    async fn time_in_which_we_do_not_read_is_not_held_against_the_client() {
+        let mut body = sent([(0, 10), (30, 10), (0, 10)].into_iter());
+        body.next().await.unwrap().unwrap();
+
+        sleep(STALL * 2).await;
+
+        assert!(body.next().await.unwrap().is_ok());
+        assert!(body.next().await.unwrap().is_ok());
     }
 }

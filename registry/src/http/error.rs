@@ -3,6 +3,7 @@
 //! A fault of ours answers with the request's id, never with its text; the text is logged under that id.
 
 use super::answer::{Answer, empty, json};
+use super::screen::Overload;
 use crate::blobs;
 use crate::distribution::{BodyError, Error, Switch};
 use http::{HeaderValue, StatusCode, header};
@@ -40,8 +41,23 @@ pub(super) enum ApiError {
     TagsBesideTag,
     #[error("{count} tags are too many for one request; this registry takes {limit} (manifests.max_tags)")]
     TooManyTags { count: usize, limit: usize },
+    #[error("{}", overloaded(*.0))]
+    Overloaded(Overload),
+    #[error("the URL is longer than {limit} bytes")]
+    UriTooLong { limit: usize },
+    #[error("the headers are larger than {bytes} bytes, or more than {count}")]
+    HeadersTooLarge { bytes: usize, count: usize },
+    #[error("a handler panicked")]
+    Panicked,
     #[error(transparent)]
     Distribution(#[from] Error),
+}
+
+fn overloaded(overload: Overload) -> &'static str {
+    match overload {
+        Overload::Requests => "the registry serves as many requests as it may at a time; try again in a moment",
+        Overload::Uploads => "the registry takes as many pushes as it may at a time; try again in a moment",
+    }
 }
 
 impl From<BodyError> for ApiError {
@@ -74,7 +90,7 @@ impl ApiError {
             Self::Digest(_) | Self::DigestMissing | Self::Reference(ReferenceError::Digest(_)) => {
                 (StatusCode::BAD_REQUEST, ErrorCode::DigestInvalid)
             }
-            Self::TooManyTags { .. } => (StatusCode::URI_TOO_LONG, ErrorCode::SizeInvalid),
+            Self::TooManyTags { .. } | Self::UriTooLong { .. } => (StatusCode::URI_TOO_LONG, ErrorCode::SizeInvalid),
             Self::TagsBesideTag | Self::Reference(ReferenceError::Tag(_)) => {
                 (StatusCode::BAD_REQUEST, ErrorCode::ManifestInvalid)
             }
@@ -84,6 +100,9 @@ impl ApiError {
             Self::UploadUnknown => (StatusCode::NOT_FOUND, ErrorCode::BlobUploadUnknown),
             Self::ContentRange { .. } => (StatusCode::RANGE_NOT_SATISFIABLE, ErrorCode::BlobUploadInvalid),
             Self::ManifestTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::SizeInvalid),
+            Self::Overloaded(_) => (StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable),
+            Self::HeadersTooLarge { .. } => (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, ErrorCode::SizeInvalid),
+            Self::Panicked => (StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::Unknown),
             Self::Distribution(error) => workflow(error),
         }
     }
@@ -111,7 +130,7 @@ impl ApiError {
     /// The answer to a client.
     pub(super) fn answer(&self, request_id: &str) -> Answer {
         let (status, code) = self.verdict();
-        let body = if status.is_server_error() {
+        let body = if status.is_server_error() && !matches!(self, Self::Overloaded(_)) {
             let message = format!("the registry cannot do this now; its log tells more under request id {request_id}");
             ErrorBody::new(code, message)
         } else if let Self::Distribution(Error::ReferencesUnknown(missing)) = self {

@@ -26,6 +26,7 @@ pub struct HttpMetrics {
     requests: Family<Outcome, Counter>,
     seconds: Family<ByEndpoint, Histogram>,
     in_flight: Gauge,
+    panics: Counter,
 }
 
 /// From a quarter of a millisecond to the hours that a large push may take.
@@ -40,6 +41,7 @@ impl HttpMetrics {
             requests: Family::default(),
             seconds: Family::new_with_constructor(|| Histogram::new(SECONDS)),
             in_flight: Gauge::default(),
+            panics: Counter::default(),
         };
         registry.register(
             "requests",
@@ -53,6 +55,11 @@ impl HttpMetrics {
             metrics.seconds.clone(),
         );
         registry.register("requests_in_flight", "Requests under way", metrics.in_flight.clone());
+        registry.register(
+            "panics",
+            "Requests that ended in a panic: a fault of the program",
+            metrics.panics.clone(),
+        );
         metrics
     }
 
@@ -60,6 +67,10 @@ impl HttpMetrics {
     pub(super) fn begin(&self) -> InFlight {
         self.in_flight.inc();
         InFlight(self.in_flight.clone())
+    }
+
+    pub(super) fn panicked(&self) {
+        self.panics.inc();
     }
 
     pub(super) fn answered(&self, endpoint: &'static str, code: u16, took: Duration) {

@@ -3,6 +3,7 @@
 //! One catch-all route: repository names contain slashes, so `endpoint` reads the path. Order of checks: path and
 //! name, method, reference, then what the workflow finds. It must not decide anything about the domain.
 
+mod addressing;
 mod admin;
 mod answer;
 mod body;
@@ -10,32 +11,37 @@ mod client;
 mod discovery;
 mod endpoint;
 mod error;
+mod forwarded;
+mod front;
 mod management;
 mod metrics;
 mod pull;
 mod push;
 mod ranges;
 mod redirect;
+mod screen;
 mod warnings;
 
+pub use addressing::Addressing;
 pub use admin::{Admin, admin_router};
 pub use client::ClientAddress;
 pub use management::Management;
 pub use metrics::HttpMetrics;
 pub use redirect::{Redirect, Redirected};
+pub use screen::Overload;
 
 use crate::distribution::Distribution;
 use answer::{API_VERSION, Answer, REQUEST_ID, json, with};
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use body::RequestBody;
 use endpoint::Endpoint;
 use error::ApiError;
 use http::{Method, StatusCode, header};
 use oci::query;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 /// What every request needs.
@@ -44,37 +50,49 @@ pub struct Api {
     distribution: Distribution,
     metrics: HttpMetrics,
     redirect: Redirect,
+    addressing: Addressing,
+    stall: Duration,
 }
 
 impl Api {
     /// The client API over the workflows.
-    pub fn new(distribution: Distribution, metrics: HttpMetrics, redirect: Redirect) -> Self {
+    ///
+    /// A client may leave what it sends where it is for as long as `stall`.
+    pub fn new(
+        distribution: Distribution,
+        metrics: HttpMetrics,
+        redirect: Redirect,
+        addressing: Addressing,
+        stall: Duration,
+    ) -> Self {
         Self {
             distribution,
             metrics,
             redirect,
+            addressing,
+            stall,
         }
     }
 
     /// Its one route.
     pub fn router(self) -> Router {
-        Router::new().fallback(serve).with_state(Arc::new(self))
+        Router::new().fallback(front::serve).with_state(Arc::new(self))
     }
 }
 
 /// Answers one request, counts it and writes its line in the log.
-async fn serve(State(api): State<Arc<Api>>, request: Request) -> Answer {
+async fn serve(api: &Api, request: Request, client: ClientAddress) -> Answer {
     let _under_way = api.metrics.begin();
     let started = Instant::now();
     let request_id = Uuid::new_v4().simple().to_string();
     let (head, body) = request.into_parts();
-    let mut body = RequestBody::new(body, &head.headers);
-    let endpoint = query::percent_decode(head.uri.path())
-        .ok_or(ApiError::PathEncoding)
+    let mut body = RequestBody::new(body, &head.headers, api.stall);
+    let endpoint = screen::screen(&head)
+        .and_then(|()| query::percent_decode(head.uri.path()).ok_or(ApiError::PathEncoding))
         .and_then(|path| endpoint::parse(&head.method, &path));
     let name = endpoint.as_ref().map_or("none", Endpoint::name);
     let answer = match &endpoint {
-        Ok(endpoint) => match dispatch(&api, endpoint, &head, &mut body).await {
+        Ok(endpoint) => match dispatch(api, endpoint, &head, &mut body).await {
             Ok(answer) => answer,
             Err(failed) => failed_answer(&failed, endpoint, &request_id),
         },
@@ -87,6 +105,7 @@ async fn serve(State(api): State<Arc<Api>>, request: Request) -> Answer {
     api.metrics.answered(name, answer.status().as_u16(), took);
     tracing::info!(
         request_id,
+        %client,
         method = %head.method,
         path = head.uri.path(),
         status = answer.status().as_u16(),

@@ -1,10 +1,9 @@
 //! A listener: it accepts as many connections as there are places for.
 
-use super::connection::connection;
+use super::connection::Reception;
 use anyhow::Context;
-use axum::Router;
-use hyper_util::server::graceful::GracefulShutdown;
-use std::net::SocketAddr;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
@@ -13,10 +12,8 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// How long a new connection may take to its first request, in whatever it sends until then.
-const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-const FULL_WARNING_PAUSE: Duration = Duration::from_mins(1);
+const WARNING_PAUSE: Duration = Duration::from_mins(1);
 
 pub(super) async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address)
@@ -27,17 +24,19 @@ pub(super) async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
 /// How a listener deals with its connections.
 pub(super) struct Front {
     places: Arc<Semaphore>,
-    first_request: Duration,
+    reception: Arc<Reception>,
     told_full: Option<Instant>,
+    told_error: Option<Instant>,
 }
 
 impl Front {
-    pub(super) fn new(max_connections: u32) -> Self {
+    pub(super) fn new(max_connections: u32, reception: Reception) -> Self {
         let places = usize::try_from(max_connections).unwrap_or(Semaphore::MAX_PERMITS);
         Self {
             places: Arc::new(Semaphore::new(places)),
-            first_request: FIRST_REQUEST_TIMEOUT,
+            reception: Arc::new(reception),
             told_full: None,
+            told_error: None,
         }
     }
 
@@ -45,26 +44,25 @@ impl Front {
     pub(super) async fn serve(
         mut self,
         listener: TcpListener,
-        router: Router,
         stop: CancellationToken,
         drain: Duration,
     ) -> anyhow::Result<()> {
         let connections = TaskTracker::new();
-        let graceful = GracefulShutdown::new();
         while let Some(accepted) = stop.run_until_cancelled(self.accept(&listener)).await {
             match accepted {
-                Ok((stream, place)) => {
-                    let serving = connection(stream, router.clone(), self.first_request, &graceful);
+                Ok((stream, peer, place)) => {
+                    let serving = Arc::clone(&self.reception).receive(stream, peer, stop.child_token());
                     drop(connections.spawn(async move {
                         serving.await;
                         drop(place);
                     }));
                 }
-                Err(error) => pause(&error).await,
+                Err(error) => self.pause(&error).await,
             }
         }
         drop(listener);
-        if timeout(drain, graceful.shutdown()).await.is_err() && !drain.is_zero() {
+        connections.close();
+        if timeout(drain, connections.wait()).await.is_err() && !drain.is_zero() {
             tracing::warn!(
                 seconds = drain.as_secs_f64(),
                 "requests were cut off: the drain time is over"
@@ -74,32 +72,41 @@ impl Front {
     }
 
     /// The next connection, as soon as there is a place for it; until then it waits in the listener's queue.
-    async fn accept(&mut self, listener: &TcpListener) -> std::io::Result<(TcpStream, OwnedSemaphorePermit)> {
+    async fn accept(&mut self, listener: &TcpListener) -> io::Result<(TcpStream, IpAddr, OwnedSemaphorePermit)> {
         if self.places.available_permits() == 0 {
             self.tell_full();
         }
         let place = Arc::clone(&self.places).acquire_owned().await;
-        let (stream, _) = listener.accept().await?;
-        Ok((stream, place.map_err(std::io::Error::other)?))
+        let (stream, peer) = listener.accept().await?;
+        Ok((stream, peer.ip(), place.map_err(io::Error::other)?))
+    }
+
+    /// Out of descriptors, most likely: connections that end will give some back.
+    async fn pause(&mut self, error: &io::Error) {
+        if self.told_error.is_none_or(|told| told.elapsed() >= WARNING_PAUSE) {
+            self.told_error = Some(Instant::now());
+            tracing::warn!(
+                error = error as &dyn std::error::Error,
+                "a connection was not accepted; it waits, and is tried again"
+            );
+        }
+        tokio::time::sleep(ACCEPT_PAUSE).await;
     }
 
     fn tell_full(&mut self) {
-        if self.told_full.is_none_or(|told| told.elapsed() >= FULL_WARNING_PAUSE) {
+        if self.told_full.is_none_or(|told| told.elapsed() >= WARNING_PAUSE) {
             self.told_full = Some(Instant::now());
             tracing::warn!("as many connections are open as are allowed: new ones wait (http.max_connections)");
         }
     }
 }
 
-/// Out of descriptors, most likely: connections that end will give some back.
-async fn pause(error: &std::io::Error) {
-    tracing::warn!(error = error as &dyn std::error::Error, "connection not accepted");
-    tokio::time::sleep(ACCEPT_PAUSE).await;
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::gate::Gate;
+    use crate::server::watch::Patience;
+    use axum::Router;
     use axum::routing::get;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::sync::Notify;
@@ -108,11 +115,21 @@ mod tests {
     const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: h\r\n\r\n";
     const LIMIT: Duration = Duration::from_secs(10);
 
-    async fn listening(front: Front, router: Router) -> (SocketAddr, JoinSet<anyhow::Result<()>>) {
+    const PATIENCE: Patience = Patience {
+        header: LIMIT,
+        idle: LIMIT,
+        stall: LIMIT,
+    };
+
+    fn reception(router: Router, patience: Patience) -> Reception {
+        Reception::new(router, Gate::new(100, 100), patience, None)
+    }
+
+    async fn listening(front: Front) -> (SocketAddr, JoinSet<anyhow::Result<()>>) {
         let listener = listen(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
         let address = listener.local_addr().unwrap();
         let mut serving = JoinSet::new();
-        serving.spawn(front.serve(listener, router, CancellationToken::new(), Duration::ZERO));
+        serving.spawn(front.serve(listener, CancellationToken::new(), Duration::ZERO));
         (address, serving)
     }
 
@@ -136,9 +153,12 @@ mod tests {
             tells.notify_one();
             waits.notified().await;
         };
-        let mut front = Front::new(10);
-        front.first_request = Duration::from_millis(50);
-        let (address, _serving) = listening(front, Router::new().route("/", get(slow))).await;
+        let patience = Patience {
+            header: Duration::from_millis(50),
+            ..PATIENCE
+        };
+        let reception = reception(Router::new().route("/", get(slow)), patience);
+        let (address, _serving) = listening(Front::new(10, reception)).await;
         let mut asks = connect(address, REQUEST).await;
         timeout(LIMIT, begun.notified()).await.unwrap();
 
@@ -154,7 +174,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_connection_too_many_waits_until_another_ends() {
-        let (address, _serving) = listening(Front::new(1), Router::new().route("/", get(|| async {}))).await;
+        let router = Router::new().route("/", get(|| async {}));
+        let (address, _serving) = listening(Front::new(1, reception(router, PATIENCE))).await;
         let mut first = connect(address, REQUEST).await;
         assert_eq!(status(&mut first).await, "HTTP/1.1 200");
 

@@ -1,27 +1,38 @@
 //! Starting the parts, serving, and stopping in order.
 
 mod connection;
+mod gate;
 mod listen;
+mod pulse;
 mod stores;
+mod tls;
+mod watch;
 mod workflows;
 
 pub use stores::{database_target, migration_settings, store_target};
 
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, Http};
+use crate::distribution::Distribution;
 use crate::gc::Sweeper;
-use crate::http::{Admin, Api, HttpMetrics, Management, admin_router};
+use crate::http::{Addressing, Admin, Api, HttpMetrics, Management, admin_router};
+use crate::metadata::Metadata;
 use crate::telemetry;
 use anyhow::Context;
+use axum::Router;
+use connection::Reception;
 use futures::FutureExt;
+use gate::Gate;
 use listen::{Front, listen};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use stores::{open_metadata, open_store, redirect};
+use tls::{Renewal, Tls, TlsMetrics};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use watch::Patience;
 
 /// Probes, a scraper and an operator; kept apart from clients, so that probes get through when those are too many.
 const ADMIN_CONNECTIONS: u32 = 256;
@@ -50,29 +61,28 @@ pub async fn start(config: &Config) -> anyhow::Result<Server> {
     let distribution = workflows::distribution(config, metadata.clone(), store.clone(), clock.clone());
     let mut registry = telemetry::measures(metadata.engine().as_str(), store.kind());
     let metrics = HttpMetrics::register(registry.sub_registry_with_prefix("http"));
+    let tls = open_tls(&config.http, &mut registry, &clock).await?;
     let ready = Arc::new(AtomicBool::new(false));
     let admin = Admin {
         ready: Arc::clone(&ready),
         registry: Arc::new(registry),
         metadata: metadata.clone(),
         blobs: store,
-        management: config
-            .http
-            .secret
-            .as_deref()
-            .map(|secret| Management::new(secret, clock)),
+        management: management(&config.http, clock),
     };
     let clients = listen(config.http.listen).await?;
     let probes = listen(config.admin.listen).await?;
     let (http, admin_address) = (clients.local_addr()?, probes.local_addr()?);
-    let api = Api::new(distribution.clone(), metrics, redirect(&config.redirect)).router();
+    let api = api(config, distribution.clone(), metrics);
     let stop = CancellationToken::new();
     let stopped = CancellationToken::new();
     let (drain, stopping) = (config.http.drain_timeout, stop.clone());
-    let front = Front::new(config.http.max_connections);
     let mut done = tokio::task::JoinSet::new();
-    let back = Front::new(ADMIN_CONNECTIONS);
-    done.spawn(back.serve(probes, admin_router(admin), stopped.clone(), Duration::ZERO));
+    let (tls, renewal) = tls.unzip();
+    done.spawn(keep(renewal, stopped.clone()));
+    let front = Front::new(config.http.max_connections, reception(&config.http, api, tls));
+    let back = Front::new(ADMIN_CONNECTIONS, admin_reception(&config.http, admin_router(admin)));
+    done.spawn(back.serve(probes, stopped.clone(), Duration::ZERO));
     let sweeper = Sweeper::new(distribution.clone(), config.uploads.sweep_interval);
     done.spawn(sweeper.run(stop.clone()).map(Ok));
     ready.store(true, Ordering::SeqCst);
@@ -84,9 +94,8 @@ pub async fn start(config: &Config) -> anyhow::Result<Server> {
             turning_away.cancelled().await;
             ready.store(false, Ordering::SeqCst);
         };
-        let (served, ()) = tokio::join!(front.serve(clients, api, stopping, drain), readiness);
-        in_time("what cut-off requests left to do", distribution.settle()).await;
-        in_time("closing the database", metadata.close()).await;
+        let (served, ()) = tokio::join!(front.serve(clients, stopping, drain), readiness);
+        close(distribution, metadata).await;
         drop(owned);
         served
     });
@@ -97,6 +106,77 @@ pub async fn start(config: &Config) -> anyhow::Result<Server> {
         stop,
         done,
     })
+}
+
+/// What keeps the certificate up to date goes with it.
+async fn open_tls(
+    http: &Http,
+    registry: &mut prometheus_client::registry::Registry,
+    clock: &Clock,
+) -> anyhow::Result<Option<(Arc<Tls>, Renewal)>> {
+    let Some(settings) = &http.tls else {
+        return Ok(None);
+    };
+    let metrics = TlsMetrics::register(registry.sub_registry_with_prefix("tls"));
+    Ok(Some(Tls::open(settings, metrics, clock.clone()).await?))
+}
+
+/// Reads the files that the settings name, as [`start`] would, and gives what is odd about them.
+///
+/// # Errors
+/// When a file cannot be read or used.
+pub async fn check_files(config: &Config) -> anyhow::Result<Option<&'static str>> {
+    let Some(settings) = &config.http.tls else {
+        return Ok(None);
+    };
+    Ok(tls::read(settings).await?.oddity(Clock::default().now() / 1_000_000))
+}
+
+fn management(http: &Http, clock: Clock) -> Option<Management> {
+    let secret = http.secret.as_deref()?;
+    Some(Management::new(secret, clock))
+}
+
+fn api(config: &Config, distribution: Distribution, metrics: HttpMetrics) -> Router {
+    let (redirect, http) = (redirect(&config.redirect), &config.http);
+    Api::new(distribution, metrics, redirect, addressing(http), http.stall_timeout).router()
+}
+
+async fn keep(renewal: Option<Renewal>, stop: CancellationToken) -> anyhow::Result<()> {
+    if let Some(renewal) = renewal {
+        return renewal.keep(stop).await;
+    }
+    // A part that ends by itself would end the server.
+    stop.cancelled().await;
+    Ok(())
+}
+
+fn addressing(http: &Http) -> Addressing {
+    let settings = &http.addressing;
+    let trusted = settings.trusted_proxies.clone();
+    match (&settings.external_url, settings.relative_locations) {
+        (Some(url), true) => Addressing::fixed("", url.path(), trusted),
+        (Some(url), false) => Addressing::fixed(&url.origin().ascii_serialization(), url.path(), trusted),
+        (None, true) => Addressing::relative(trusted),
+        (None, false) => Addressing::of_the_request(if http.tls.is_some() { "https" } else { "http" }, trusted),
+    }
+}
+
+fn patience(http: &Http) -> Patience {
+    Patience {
+        header: http.header_timeout,
+        idle: http.idle_timeout,
+        stall: http.stall_timeout,
+    }
+}
+
+fn reception(http: &Http, api: Router, tls: Option<Arc<Tls>>) -> Reception {
+    Reception::new(api, Gate::new(http.max_requests, http.max_uploads), patience(http), tls)
+}
+
+/// As many requests as its connections bring: who probes is answered.
+fn admin_reception(http: &Http, router: Router) -> Reception {
+    Reception::new(router, Gate::new(u32::MAX, u32::MAX), patience(http), None)
 }
 
 impl Server {
@@ -124,6 +204,11 @@ impl Server {
         }
         outcome
     }
+}
+
+async fn close(distribution: Distribution, metadata: Metadata) {
+    in_time("what cut-off requests left to do", distribution.settle()).await;
+    in_time("closing the database", metadata.close()).await;
 }
 
 async fn in_time(what: &'static str, ending: impl Future<Output = ()>) {

@@ -1,7 +1,9 @@
 //! A registry for one test, and what tests do with it.
 #![expect(clippy::unwrap_used, reason = "a test's tool stops where it fails")]
 
+pub(crate) mod certificates;
 pub(crate) mod content;
+pub(crate) mod serve;
 pub(crate) mod stores;
 
 use berth_registry::config::{Config, Database};
