@@ -4,17 +4,22 @@
 use crate::support::certificates::{Authority, Pair};
 use crate::support::serve::{LIMIT, Serve, address, program};
 use crate::support::{TestRegistry, content, error_code};
-use berth_registry::config::{ClientAuth, Config};
 use reqwest::{Client, Identity, Response, StatusCode, Version};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Output;
 use std::time::{Duration, Instant};
 
-fn with(authority: &Authority, client_auth: ClientAuth) -> impl FnOnce(&mut Config) {
-    let mut tls = authority.server();
-    tls.client_auth = client_auth;
-    move |config| config.http.tls = Some(tls)
+/// A registry with a certificate of the authority, and further settings.
+async fn secured(authority: &Authority, settings: &[(&str, &str)]) -> TestRegistry {
+    authority.write(&authority.pair());
+    let files = ["tls.crt", "tls.key"].map(|name| authority.file(name).display().to_string());
+    let mut all = vec![
+        ("BERTH_HTTP_TLS_CERTIFICATE_FILE", files[0].as_str()),
+        ("BERTH_HTTP_TLS_KEY_FILE", files[1].as_str()),
+    ];
+    all.extend(settings);
+    TestRegistry::start_with(&all).await
 }
 
 fn https(registry: &TestRegistry, path: &str) -> String {
@@ -24,7 +29,7 @@ fn https(registry: &TestRegistry, path: &str) -> String {
 #[tokio::test]
 async fn a_push_and_a_pull_go_over_tls_by_both_protocols() {
     let authority = Authority::new("ours");
-    let registry = TestRegistry::start_with(with(&authority, ClientAuth::None)).await;
+    let registry = secured(&authority, &[]).await;
     let http2 = authority.client().build().unwrap();
     let http1 = authority.client().http1_only().build().unwrap();
 
@@ -44,7 +49,7 @@ async fn a_push_and_a_pull_go_over_tls_by_both_protocols() {
 #[tokio::test]
 async fn an_error_over_tls_is_answered_before_the_connection_ends() {
     let authority = Authority::new("ours");
-    let registry = TestRegistry::start_with(with(&authority, ClientAuth::None)).await;
+    let registry = secured(&authority, &[]).await;
     let client = authority.client().build().unwrap();
 
     let answer = client
@@ -60,7 +65,7 @@ async fn an_error_over_tls_is_answered_before_the_connection_ends() {
 #[tokio::test]
 async fn plain_http_on_the_tls_port_is_told_so() {
     let authority = Authority::new("ours");
-    let registry = TestRegistry::start_with(with(&authority, ClientAuth::None)).await;
+    let registry = secured(&authority, &[]).await;
 
     let answer = reqwest::get(registry.url("/v2/")).await.unwrap();
 
@@ -74,7 +79,7 @@ async fn plain_http_on_the_tls_port_is_told_so() {
 #[tokio::test]
 async fn who_does_not_agree_on_tls_holds_up_nobody() {
     let authority = Authority::new("ours");
-    let registry = TestRegistry::start_with(with(&authority, ClientAuth::None)).await;
+    let registry = secured(&authority, &[]).await;
     let silent: Vec<TcpStream> = (0..100)
         .map(|_| TcpStream::connect(registry.server().http).unwrap())
         .collect();
@@ -92,10 +97,14 @@ async fn who_does_not_agree_on_tls_holds_up_nobody() {
 }
 
 /// What the ping answers to clients with: no certificate, one of our authority, one of another.
-async fn pings(client_auth: impl FnOnce(&Authority) -> ClientAuth) -> [Option<StatusCode>; 3] {
+async fn pings(client_auth: &str) -> [Option<StatusCode>; 3] {
     let (ours, other) = (Authority::new("ours"), Authority::new("other"));
-    let client_auth = client_auth(&ours);
-    let registry = TestRegistry::start_with(with(&ours, client_auth)).await;
+    let authorities = ours.authority_file().display().to_string();
+    let settings = [
+        ("BERTH_HTTP_TLS_CLIENT_AUTH", client_auth),
+        ("BERTH_HTTP_TLS_CLIENT_CA_FILE", authorities.as_str()),
+    ];
+    let registry = secured(&ours, &settings).await;
     let shows = |pair: Option<Pair>| {
         let builder = ours.client();
         let builder = match pair {
@@ -120,14 +129,14 @@ async fn pings(client_auth: impl FnOnce(&Authority) -> ClientAuth) -> [Option<St
 
 #[tokio::test]
 async fn required_client_certificates_are_those_of_our_authority() {
-    let answers = pings(|ours| ClientAuth::Required(ours.authority_file())).await;
+    let answers = pings("required").await;
 
     assert_eq!(answers, [None, Some(StatusCode::OK), None]);
 }
 
 #[tokio::test]
 async fn optional_client_certificates_may_be_left_out_but_not_wrong() {
-    let answers = pings(|ours| ClientAuth::Optional(ours.authority_file())).await;
+    let answers = pings("optional").await;
 
     assert_eq!(answers, [Some(StatusCode::OK), Some(StatusCode::OK), None]);
 }
@@ -135,7 +144,7 @@ async fn optional_client_certificates_may_be_left_out_but_not_wrong() {
 #[tokio::test]
 async fn the_certificates_expiry_is_a_measure() {
     let authority = Authority::new("ours");
-    let registry = TestRegistry::start_with(with(&authority, ClientAuth::None)).await;
+    let registry = secured(&authority, &[]).await;
 
     let metrics = reqwest::get(registry.admin_url("/metrics")).await.unwrap();
     let metrics = metrics.text().await.unwrap();
@@ -162,17 +171,19 @@ async fn shown(authority: &Authority, server: &str) -> Vec<u8> {
 #[tokio::test]
 async fn a_renewed_certificate_is_served_after_sighup_and_an_unusable_one_is_not() {
     let authority = Authority::new("ours");
-    let (data, tls) = (tempfile::tempdir().unwrap(), authority.server());
+    let data = tempfile::tempdir().unwrap();
+    authority.write(&authority.pair());
+    let (certificate_file, key_file) = (authority.file("tls.crt"), authority.file("tls.key"));
     let mut server = Serve::start(
         program(data.path(), &["serve"])
-            .env("BERTH_HTTP_TLS_CERTIFICATE_FILE", &tls.certificate_file)
-            .env("BERTH_HTTP_TLS_KEY_FILE", &tls.key_file),
+            .env("BERTH_HTTP_TLS_CERTIFICATE_FILE", &certificate_file)
+            .env("BERTH_HTTP_TLS_KEY_FILE", &key_file),
     );
     let at = address(&server.says("serving"));
     let first = shown(&authority, &at).await;
 
     let renewed = authority.pair();
-    std::fs::write(&tls.certificate_file, &renewed.certificate).unwrap();
+    std::fs::write(&certificate_file, &renewed.certificate).unwrap();
     server.signal("HUP");
     server.says("is not the key of the certificate");
     assert_eq!(shown(&authority, &at).await, first, "half a renewal changes nothing");
@@ -189,7 +200,7 @@ async fn a_renewed_certificate_is_served_after_sighup_and_an_unusable_one_is_not
 #[tokio::test]
 async fn a_renewed_certificate_is_found_without_a_signal() {
     let authority = Authority::new("ours");
-    let registry = TestRegistry::start_with(with(&authority, ClientAuth::None)).await;
+    let registry = secured(&authority, &[]).await;
     let at = registry.server().http.to_string();
     let renewed = authority.pair();
 
@@ -205,7 +216,7 @@ async fn a_renewed_certificate_is_found_without_a_signal() {
 #[tokio::test]
 async fn a_connection_from_before_a_renewal_goes_on() {
     let authority = Authority::new("ours");
-    let registry = TestRegistry::start_with(with(&authority, ClientAuth::None)).await;
+    let registry = secured(&authority, &[]).await;
     let client = authority.client().build().unwrap();
     let missing = format!("/v2/a/manifests/{}", content::sha256(b"none"));
 
@@ -214,7 +225,7 @@ async fn a_connection_from_before_a_renewal_goes_on() {
     let after = client.get(https(&registry, &missing)).send().await.unwrap();
 
     assert_eq!(before.status(), StatusCode::OK);
-    assert_eq!(error_code(after).await, "MANIFEST_UNKNOWN");
+    assert_eq!(error_code(after).await, "NAME_UNKNOWN");
 }
 
 fn check_config(certificate: &std::path::Path, key: &std::path::Path) -> (Output, String) {
@@ -231,12 +242,13 @@ fn check_config(certificate: &std::path::Path, key: &std::path::Path) -> (Output
 #[test]
 fn check_config_reads_the_files_and_says_what_is_wrong_with_them() {
     let authority = Authority::new("ours");
-    let tls = authority.server();
-    let (right, told) = check_config(&tls.certificate_file, &tls.key_file);
+    authority.write(&authority.pair());
+    let (certificate_file, key_file) = (authority.file("tls.crt"), authority.file("tls.key"));
+    let (right, told) = check_config(&certificate_file, &key_file);
     assert_eq!(right.status.code(), Some(0), "{told}");
 
     let nowhere = authority.file("nowhere");
-    let (missing, told) = check_config(&nowhere, &tls.key_file);
+    let (missing, told) = check_config(&nowhere, &key_file);
     assert_eq!(missing.status.code(), Some(2), "{told}");
     assert!(
         told.contains("http.tls.certificate_file:") && told.contains("cannot be read"),
@@ -244,7 +256,7 @@ fn check_config_reads_the_files_and_says_what_is_wrong_with_them() {
     );
 
     std::fs::write(authority.file("other.key"), authority.pair().key).unwrap();
-    let (mismatch, told) = check_config(&tls.certificate_file, &authority.file("other.key"));
+    let (mismatch, told) = check_config(&certificate_file, &authority.file("other.key"));
     assert_eq!(mismatch.status.code(), Some(2), "{told}");
     assert!(told.contains("is not the key of the certificate"), "{told}");
     assert!(told.contains("give the two that were made together"), "{told}");
@@ -253,11 +265,13 @@ fn check_config_reads_the_files_and_says_what_is_wrong_with_them() {
 #[test]
 fn a_client_of_the_tls_port_that_sends_rubbish_is_let_go() {
     let authority = Authority::new("ours");
-    let (data, tls) = (tempfile::tempdir().unwrap(), authority.server());
+    let data = tempfile::tempdir().unwrap();
+    authority.write(&authority.pair());
+    let (certificate_file, key_file) = (authority.file("tls.crt"), authority.file("tls.key"));
     let mut server = Serve::start(
         program(data.path(), &["serve"])
-            .env("BERTH_HTTP_TLS_CERTIFICATE_FILE", &tls.certificate_file)
-            .env("BERTH_HTTP_TLS_KEY_FILE", &tls.key_file),
+            .env("BERTH_HTTP_TLS_CERTIFICATE_FILE", &certificate_file)
+            .env("BERTH_HTTP_TLS_KEY_FILE", &key_file),
     );
     let mut client = TcpStream::connect(address(&server.says("serving"))).unwrap();
     client.set_read_timeout(Some(LIMIT)).unwrap();

@@ -1,7 +1,6 @@
 //! Certificates for one test.
 #![expect(clippy::unwrap_used, reason = "a test's tool stops where it fails")]
 
-use berth_registry::config::{ClientAuth, Tls};
 use rcgen::{BasicConstraints, Certificate, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use std::path::{Path, PathBuf};
 
@@ -57,16 +56,6 @@ impl Authority {
     pub(crate) fn write(&self, pair: &Pair) {
         std::fs::write(self.file("tls.crt"), &pair.certificate).unwrap();
         std::fs::write(self.file("tls.key"), &pair.key).unwrap();
-    }
-
-    /// Settings of a server with a new certificate of this authority.
-    pub(crate) fn server(&self) -> Tls {
-        self.write(&self.pair());
-        Tls {
-            certificate_file: self.file("tls.crt"),
-            key_file: self.file("tls.key"),
-            client_auth: ClientAuth::None,
-        }
     }
 
     /// A file of the authority's own certificate.
