@@ -2,7 +2,8 @@
 
 use super::Distribution;
 use super::error::{Error, Switch};
-use crate::metadata::{referrers, repositories, tags};
+use crate::metadata::referrers::{self, Wanted};
+use crate::metadata::{Micros, repositories, tags};
 use oci::{Digest, Page, RepositoryName};
 use std::collections::BTreeMap;
 
@@ -28,6 +29,53 @@ pub struct ReferrerEntry {
     pub artifact_type: Option<String>,
     /// All of the manifest's.
     pub annotations: BTreeMap<String, String>,
+    /// Its place in the list.
+    pub cursor: ReferrerCursor,
+}
+
+/// A place in a list of referrers: behind this one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReferrerCursor {
+    created_at: Micros,
+    digest: Digest,
+}
+
+impl ReferrerCursor {
+    /// As it stands in a link; means nothing to clients.
+    pub fn to_bytes(self) -> Vec<u8> {
+        [&self.created_at.to_be_bytes()[..], &self.digest.to_bytes()].concat()
+    }
+
+    /// Reads what [`ReferrerCursor::to_bytes`] wrote. `None` for anything else.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (created_at, digest) = bytes.split_first_chunk()?;
+        Some(Self {
+            created_at: Micros::from_be_bytes(*created_at),
+            digest: Digest::from_bytes(digest).ok()?,
+        })
+    }
+}
+
+/// Which referrers of a subject are asked for.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ReferrersPage<'a> {
+    /// Only those of one of these types; empty: of any.
+    pub artifact_types: &'a [&'a str],
+    /// At most so many.
+    pub limit: Option<u64>,
+    /// Only those behind this place.
+    pub after: Option<ReferrerCursor>,
+    /// Annotations of more than so many bytes are for the next page.
+    pub bytes: u64,
+}
+
+/// One page of referrers.
+#[derive(Debug, Clone, Default)]
+pub struct Referrers {
+    /// The oldest first.
+    pub entries: Vec<ReferrerEntry>,
+    /// True when more follow.
+    pub more: bool,
 }
 
 impl Distribution {
@@ -65,8 +113,7 @@ impl Distribution {
         Ok(cut(names, limit))
     }
 
-    /// The manifests whose subject is `subject`, the oldest first; none for an unknown repository. An empty list of
-    /// types stands for all.
+    /// The manifests whose subject is `subject`, the oldest first; none for an unknown repository.
     ///
     /// # Errors
     /// `Database`.
@@ -74,24 +121,33 @@ impl Distribution {
         &self,
         repository: &RepositoryName,
         subject: &Digest,
-        artifact_types: &[String],
-    ) -> Result<Vec<ReferrerEntry>, Error> {
+        asked: &ReferrersPage<'_>,
+    ) -> Result<Referrers, Error> {
+        let page = Page {
+            limit: asked.limit,
+            last: None,
+        };
+        let Some(limit) = self.page_size(&page) else {
+            return Ok(Referrers::default());
+        };
         let mut reader = self.metadata.read().await?;
         let Some(key) = repositories::find(&mut reader, repository).await? else {
-            return Ok(Vec::new());
+            return Ok(Referrers::default());
         };
-        let found = referrers::of_subject(&mut reader, key, subject).await?;
-        let wanted = |artifact_type: Option<&str>| {
-            artifact_types.is_empty()
-                || artifact_types
-                    .iter()
-                    .any(|wanted| Some(wanted.as_str()) == artifact_type)
+        let wanted = Wanted {
+            subject,
+            artifact_types: asked.artifact_types,
+            after: asked.after.map(|cursor| (cursor.created_at, cursor.digest)),
+            limit: limit.saturating_add(1),
+            bytes: asked.bytes,
         };
-        Ok(found
-            .into_iter()
-            .filter(|one| wanted(one.artifact_type.as_deref()))
-            .map(entry)
-            .collect())
+        let mut found = referrers::of_subject(&mut reader, key, wanted).await?;
+        let more = found.cut || found.referrers.len() > limit as usize;
+        found.referrers.truncate(limit as usize);
+        Ok(Referrers {
+            entries: found.referrers.into_iter().map(entry).collect(),
+            more,
+        })
     }
 
     /// `None` for a page of no entries. More than we give at once is cut, not refused.
@@ -109,6 +165,10 @@ fn entry(found: referrers::Referrer) -> ReferrerEntry {
         digest: found.digest,
         artifact_type: found.artifact_type,
         annotations: found.annotations,
+        cursor: ReferrerCursor {
+            created_at: found.created_at,
+            digest: found.digest,
+        },
     }
 }
 

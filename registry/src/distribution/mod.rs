@@ -16,7 +16,7 @@ mod rules;
 mod sweep;
 mod uploads;
 
-pub use discovery::{Listing, ReferrerEntry};
+pub use discovery::{Listing, ReferrerCursor, ReferrerEntry, Referrers, ReferrersPage};
 pub use error::{BodyError, Error, Switch};
 pub use manifests::{ManifestPut, StoredAs, WrongSize};
 pub use mount::MountSource;

@@ -1,11 +1,11 @@
-//! Content discovery: end-8, end-12 and Docker's catalog.
+//! Lists of names: end-8 and Docker's catalog.
 
-use super::answer::{Answer, OCI_FILTERS_APPLIED, content, json, with};
+use super::answer::{Answer, json, with};
 use super::error::ApiError;
 use super::push::Query;
 use crate::distribution::{Distribution, Listing};
 use http::{StatusCode, header};
-use oci::{Digest, Page, RepositoryName, media_type, next_link};
+use oci::{Page, RepositoryName, next_link};
 use serde_json::json;
 
 pub(super) async fn tags(
@@ -32,43 +32,4 @@ fn listed(listing: &Listing, body: &serde_json::Value, path: &str) -> Answer {
         (Some(n), Some(last)) => with(answer, header::LINK, next_link(path, n, last)),
         _ => answer,
     }
-}
-
-pub(super) async fn referrers(
-    distribution: &Distribution,
-    repository: &RepositoryName,
-    subject: &Digest,
-    query: &Query,
-) -> Result<Answer, ApiError> {
-    let wanted: Vec<String> = query
-        .iter()
-        .filter(|(key, value)| key == "artifactType" && !value.is_empty())
-        // A client that did not escape the + of a media type meant it all the same.
-        .map(|(_, value)| value.replace(' ', "+"))
-        .collect();
-    let entries = distribution.referrers(repository, subject, &wanted).await?;
-    let manifests: Vec<_> = entries
-        .iter()
-        .map(|entry| {
-            let mut shown = json!({ "mediaType": entry.media_type, "digest": entry.digest, "size": entry.size });
-            if let Some(artifact_type) = &entry.artifact_type {
-                shown["artifactType"] = json!(artifact_type);
-            }
-            if !entry.annotations.is_empty() {
-                shown["annotations"] = json!(entry.annotations);
-            }
-            shown
-        })
-        .collect();
-    let body = json!({ "schemaVersion": 2, "mediaType": media_type::OCI_INDEX, "manifests": manifests });
-    let answer = content(
-        StatusCode::OK,
-        media_type::OCI_INDEX,
-        body.to_string().into_bytes().into(),
-    );
-    Ok(if wanted.is_empty() {
-        answer
-    } else {
-        with(answer, OCI_FILTERS_APPLIED, "artifactType")
-    })
 }

@@ -28,6 +28,8 @@ pub(super) enum ApiError {
     Reference(ReferenceError),
     #[error(transparent)]
     Page(PageError),
+    #[error("last is not from a link of this list; begin without it")]
+    Cursor,
     #[error("upload session is not known: it has ended or expired, start a new one")]
     UploadUnknown,
     #[error("Content-Range must be <first byte>-<last byte>")]
@@ -94,7 +96,7 @@ impl ApiError {
             Self::TagsBesideTag | Self::Reference(ReferenceError::Tag(_)) => {
                 (StatusCode::BAD_REQUEST, ErrorCode::ManifestInvalid)
             }
-            Self::Page(PageError::PaginationNumberInvalid { .. }) => {
+            Self::Cursor | Self::Page(PageError::PaginationNumberInvalid { .. }) => {
                 (StatusCode::BAD_REQUEST, ErrorCode::PaginationNumberInvalid)
             }
             Self::UploadUnknown => (StatusCode::NOT_FOUND, ErrorCode::BlobUploadUnknown),

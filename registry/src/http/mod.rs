@@ -19,6 +19,7 @@ mod pull;
 mod push;
 mod ranges;
 mod redirect;
+mod referrers;
 mod screen;
 mod warnings;
 
@@ -36,10 +37,13 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
 use body::RequestBody;
+use bytes::Bytes;
 use endpoint::Endpoint;
 use error::ApiError;
+use futures::stream;
 use http::{Method, StatusCode, header};
 use oci::query;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use uuid::Uuid;
@@ -132,10 +136,15 @@ fn failed_answer(failed: &ApiError, endpoint: &Endpoint, request_id: &str) -> An
 fn finished(answer: Answer, method: &Method, request_id: &str) -> Answer {
     let answer = with(with(answer, API_VERSION, "registry/2.0"), REQUEST_ID, request_id);
     let answer = with(answer, header::X_CONTENT_TYPE_OPTIONS, "nosniff");
-    if method == Method::HEAD {
-        answer.map(|_| Body::empty())
-    } else {
-        answer
+    if method != Method::HEAD {
+        return answer;
+    }
+    match answer.status() {
+        // Of a body that is known to be empty the router says so, and these two must not name a length.
+        StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED => {
+            answer.map(|_| Body::from_stream(stream::empty::<Result<Bytes, Infallible>>()))
+        }
+        _ => answer.map(|_| Body::empty()),
     }
 }
 
@@ -167,7 +176,7 @@ async fn dispatch(
         }
         Endpoint::Tags(name) => discovery::tags(distribution, name, &query).await,
         Endpoint::Delete(name, what) => push::delete(distribution, name, what).await,
-        Endpoint::Referrers(name, digest) => discovery::referrers(distribution, name, digest, &query).await,
+        Endpoint::Referrers(name, digest) => referrers::referrers(distribution, name, digest, &query).await,
         Endpoint::UploadStatus(name, id) => push::status(distribution, name, *id).await,
         Endpoint::CancelUpload(name, id) => push::cancel(distribution, name, *id).await,
         Endpoint::Catalog => discovery::catalog(distribution, &query).await,

@@ -14,6 +14,7 @@ mod overload;
 mod processes;
 mod proxies;
 mod ranges;
+mod referrers;
 mod settings;
 mod slow_clients;
 mod sparse;

@@ -1,5 +1,4 @@
 //! Servers as processes: who owns the files, and how they end.
-#![expect(clippy::unwrap_used, reason = "a test's tool stops where it fails")]
 
 use crate::support::serve::{LIMIT, Serve, address, program};
 use std::io::{Read, Write};

@@ -122,6 +122,12 @@ async fn a_copy_that_is_current_is_not_sent_again() {
 
             assert_eq!(answer.status(), status, "{method} {tag}");
             assert_eq!(header(&answer, "etag"), format!("\"{digest}\""));
+            let length = if status == StatusCode::OK {
+                SIZE.to_string()
+            } else {
+                String::new()
+            };
+            assert_eq!(header(&answer, "content-length"), length, "{method} {tag}");
         }
     }
 }
