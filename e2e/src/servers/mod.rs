@@ -1,13 +1,15 @@
-//! Servers that Berth is tested against. Each is a value: started by `start`, ended when it is dropped.
+//! Servers that Berth is tested against, and Berth's own. Each is a value: started by `start`, ended when it is dropped.
 
 use std::net::{IpAddr, TcpListener};
 
 use anyhow::{Context, Result};
 
 mod postgres;
+mod registry;
 mod seaweedfs;
 
 pub use postgres::{Postgres, Release};
+pub use registry::Registry;
 pub use seaweedfs::SeaweedFs;
 
 /// A port of `address` that was free a moment ago.

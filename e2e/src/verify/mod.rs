@@ -1,6 +1,6 @@
 //! `cargo verify`: every test of Berth, the cheap ones first, against the real databases, stores and cluster.
 
-use std::process::ExitCode;
+use std::{cell::RefCell, process::ExitCode};
 
 use anyhow::Result;
 use clap::Parser;
@@ -51,6 +51,14 @@ struct Run {
     cache: Cache,
     context: Option<String>,
     tests: TestBinaries,
+    report: RefCell<Vec<String>>,
+}
+
+impl Run {
+    /// Adds a line to what is printed below the stage's own when it has ended.
+    fn report(&self, line: String) {
+        self.report.borrow_mut().push(line);
+    }
 }
 
 /// Runs the command line; the result is the program's exit code: 0, 1 (a stage failed) or 2 (used wrongly).
@@ -93,6 +101,7 @@ fn run(arguments: &Arguments) -> Result<bool> {
         cache,
         context: arguments.context.clone(),
         tests: TestBinaries::default(),
+        report: RefCell::default(),
     };
     let early = early::begin(&run.cache, &chosen)?;
     let mut passed = 0;
@@ -110,6 +119,10 @@ fn carry_out(stage: &Stage, run: &Run) -> Result<bool> {
     let (outcome, took) = live(stage.name, &log, || (stage.run)(run, &log));
     let word = if outcome.is_ok() { "ok  " } else { "FAIL" };
     line(&format!("{word}  {:<24}{:>12}", stage.name, seconds(took)));
+    for reported in run.report.take() {
+        log.note(&reported)?;
+        line(&format!("      {reported}"));
+    }
     if let Err(error) = &outcome {
         log.note(&format!("{error:#}"))?;
         line(&log.tail(SHOWN_OF_A_FAILURE));

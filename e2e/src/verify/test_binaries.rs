@@ -21,7 +21,15 @@ const RUN_LIMIT: Duration = Duration::from_mins(20);
 /// Compiled when the first stage asks for one.
 #[derive(Debug, Default)]
 pub(super) struct TestBinaries {
-    built: OnceLock<Result<Vec<TestBinary>, String>>,
+    built: OnceLock<Result<Built, String>>,
+}
+
+/// What one compilation gives.
+#[derive(Debug)]
+struct Built {
+    tests: Vec<TestBinary>,
+    /// The workspace's own programs, by name; the tests' profile builds them too.
+    programs: Vec<(String, PathBuf)>,
 }
 
 /// A program with tests.
@@ -39,11 +47,23 @@ pub(super) struct TestBinary {
 impl TestBinaries {
     /// All of them.
     pub(super) fn all(&self, log: &Log) -> Result<&[TestBinary]> {
+        Ok(&self.built(log)?.tests)
+    }
+
+    /// The program `name` of this workspace.
+    pub(super) fn program(&self, name: &str, log: &Log) -> Result<&Path> {
+        let mut programs = self.built(log)?.programs.iter();
+        let found = programs.find(|(known, _)| known == name);
+        let (_, path) = found.with_context(|| format!("the workspace has no program {name}"))?;
+        Ok(path)
+    }
+
+    fn built(&self, log: &Log) -> Result<&Built> {
         let built = self
             .built
             .get_or_init(|| compile(log).map_err(|error| format!("{error:#}")));
         built
-            .as_deref()
+            .as_ref()
             .map_err(|error| anyhow!("the tests do not compile: {error}"))
     }
 
@@ -98,7 +118,7 @@ pub(super) fn pass(mut command: Command, log: &Log) -> Result<()> {
     Ok(())
 }
 
-fn compile(log: &Log) -> Result<Vec<TestBinary>> {
+fn compile(log: &Log) -> Result<Built> {
     let mut build = cargo(&[
         "test",
         "--workspace",
@@ -107,14 +127,30 @@ fn compile(log: &Log) -> Result<Vec<TestBinary>> {
         "json-render-diagnostics",
     ]);
     let messages = shell::read_with_log(&mut build, log, BUILD_LIMIT)?;
-    let mut found = Vec::new();
+    let (mut tests, mut programs) = (Vec::new(), Vec::new());
     for message in messages.lines() {
         let message: Value = serde_json::from_str(message).context("read cargo's messages")?;
-        if message["reason"] == "compiler-artifact" && message["profile"]["test"] == true {
-            found.extend(test_binary(&message));
+        if message["reason"] != "compiler-artifact" {
+            continue;
+        }
+        if message["profile"]["test"] == true {
+            tests.extend(test_binary(&message));
+        } else {
+            programs.extend(program(&message));
         }
     }
-    Ok(found)
+    Ok(Built { tests, programs })
+}
+
+/// Build scripts have executables too.
+fn program(message: &Value) -> Option<(String, PathBuf)> {
+    let target = &message["target"];
+    let is_program = target["kind"].as_array()?.iter().any(|kind| kind == "bin");
+    let found = (
+        target["name"].as_str()?.to_owned(),
+        message["executable"].as_str()?.into(),
+    );
+    is_program.then_some(found)
 }
 
 fn test_binary(message: &Value) -> Option<TestBinary> {
