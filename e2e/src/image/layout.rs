@@ -1,6 +1,7 @@
 //! The OCI image layout: manifest, configuration and layers as blobs named by their digests, in one tar archive.
 
 use std::{
+    collections::HashSet,
     fs::{self, File},
     io::Write,
     path::Path,
@@ -16,6 +17,7 @@ use super::{
     layer::{Compression, Layer, gzip},
 };
 
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
@@ -33,12 +35,13 @@ pub struct Settings {
     pub user: String,
 }
 
-/// An image for this machine's kind of processor.
+/// An image, for this machine's kind of processor unless said otherwise.
 #[derive(Debug, Clone)]
 pub struct Image {
     layers: Vec<Layer>,
     settings: Settings,
     compression: Compression,
+    processor: &'static str,
 }
 
 struct Blob {
@@ -56,6 +59,10 @@ impl Blob {
         }
     }
 
+    fn file(&self) -> String {
+        format!("blobs/{}", self.digest.replace(':', "/"))
+    }
+
     fn descriptor(&self) -> Value {
         json!({"mediaType": self.media_type, "digest": self.digest, "size": self.content.len()})
     }
@@ -68,7 +75,15 @@ impl Image {
             layers,
             settings,
             compression: Compression::None,
+            processor: architecture(),
         }
+    }
+
+    /// For another kind of processor, by Go's name of it.
+    #[must_use]
+    pub fn processor(mut self, name: &'static str) -> Self {
+        self.processor = name;
+        self
     }
 
     /// With its layers stored as `compression` says.
@@ -85,34 +100,13 @@ impl Image {
     pub fn write(&self, path: &Path, reference: &str) -> Result<Archive> {
         let blobs = self.blobs()?;
         let manifest = blobs.last().context("an image has a manifest")?;
-        let partial = path.with_extension(format!("partial-{}", std::process::id()));
-        let mut tar = Builder::new(File::create(&partial).with_context(|| format!("write {}", partial.display()))?);
-        append(
-            &mut tar,
-            "oci-layout",
-            json!({"imageLayoutVersion": "1.0.0"}).to_string().as_bytes(),
-        )?;
-        append(
-            &mut tar,
-            "index.json",
-            index(manifest, reference).to_string().as_bytes(),
-        )?;
-        for blob in &blobs {
-            append(
-                &mut tar,
-                &format!("blobs/{}", blob.digest.replace(':', "/")),
-                &blob.content,
-            )?;
-        }
-        tar.into_inner()?.flush()?;
-        fs::rename(&partial, path)?;
-        let size_bytes = fs::metadata(path)?.len();
-        Ok(Archive {
-            path: path.to_owned(),
-            reference: reference.to_owned(),
-            digest: manifest.digest.clone(),
-            size_bytes,
-        })
+        let mut top = manifest.descriptor();
+        top["platform"] = self.platform();
+        pack(path, top, &blobs, (reference, docker_manifest(&blobs, reference)))
+    }
+
+    fn platform(&self) -> Value {
+        json!({"os": "linux", "architecture": self.processor})
     }
 
     /// Layers, configuration, manifest.
@@ -150,7 +144,7 @@ impl Image {
         let environment: Vec<&String> = std::iter::once(&path).chain(environment).collect();
         json!({
             "created": "1970-01-01T00:00:00Z",
-            "architecture": architecture(),
+            "architecture": self.processor,
             "os": "linux",
             "config": {"Entrypoint": entrypoint, "Cmd": command, "Env": environment, "User": user, "WorkingDir": "/"},
             "rootfs": {"type": "layers", "diff_ids": unpacked},
@@ -159,15 +153,67 @@ impl Image {
     }
 }
 
-/// containerd knows an image by its full name only; skopeo by the tag.
-fn index(manifest: &Blob, reference: &str) -> Value {
-    let mut descriptor = manifest.descriptor();
-    descriptor["annotations"] = json!({
+/// Writes an index of `images` to `path`, whole or not at all.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn write_index(path: &Path, reference: &str, images: &[Image]) -> Result<Archive> {
+    let (mut blobs, mut manifests) = (Vec::new(), Vec::new());
+    for image in images {
+        let of_image = image.blobs()?;
+        let mut descriptor = of_image.last().context("an image has a manifest")?.descriptor();
+        descriptor["platform"] = image.platform();
+        manifests.push(descriptor);
+        blobs.extend(of_image);
+    }
+    let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests});
+    let index = Blob::new(INDEX, index.to_string().into_bytes());
+    let top = index.descriptor();
+    blobs.push(index);
+    pack(path, top, &blobs, (reference, None))
+}
+
+/// An OCI layout in a tar archive; with Docker's own list of images it is also what `docker load` reads.
+fn pack(path: &Path, mut top: Value, blobs: &[Blob], (reference, docker): (&str, Option<Value>)) -> Result<Archive> {
+    let digest = top["digest"].as_str().unwrap_or_default().to_owned();
+    // containerd knows an image by its full name only; skopeo by the tag.
+    top["annotations"] = json!({
         "io.containerd.image.name": format!("docker.io/{reference}"),
         "org.opencontainers.image.ref.name": reference.rsplit(':').next().unwrap_or("latest"),
     });
-    descriptor["platform"] = json!({"os": "linux", "architecture": architecture()});
-    json!({"schemaVersion": 2, "manifests": [descriptor]})
+    let partial = path.with_extension(format!("partial-{}", std::process::id()));
+    let mut tar = Builder::new(File::create(&partial).with_context(|| format!("write {}", partial.display()))?);
+    let mut described = vec![
+        ("oci-layout", json!({"imageLayoutVersion": "1.0.0"})),
+        ("index.json", json!({"schemaVersion": 2, "manifests": [top]})),
+    ];
+    described.extend(docker.map(|list| ("manifest.json", list)));
+    for (name, content) in described {
+        append(&mut tar, name, content.to_string().as_bytes())?;
+    }
+    let mut written = HashSet::new();
+    for blob in blobs.iter().filter(|blob| written.insert(&blob.digest)) {
+        append(&mut tar, &blob.file(), &blob.content)?;
+    }
+    tar.into_inner()?.flush()?;
+    fs::rename(&partial, path)?;
+    Ok(Archive {
+        path: path.to_owned(),
+        reference: reference.to_owned(),
+        digest,
+        size_bytes: fs::metadata(path)?.len(),
+    })
+}
+
+/// What `docker load` looks for beside the layout.
+fn docker_manifest(blobs: &[Blob], reference: &str) -> Option<Value> {
+    let files: Vec<String> = blobs.iter().map(Blob::file).collect();
+    match files.as_slice() {
+        [layers @ .., config, _manifest] => {
+            Some(json!([{"Config": config, "RepoTags": [reference], "Layers": layers}]))
+        }
+        _ => None,
+    }
 }
 
 /// Go's name of this processor, which images use.

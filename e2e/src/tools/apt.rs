@@ -37,6 +37,16 @@ pub const PIP: Package = package("python3-pip", "/usr/bin/pip3");
 pub const BUSYBOX: Package = package("busybox-static", "/usr/share/doc/busybox-static/copyright");
 /// The certificates that the images trust.
 pub const CERTIFICATES: Package = package("ca-certificates", "/etc/ssl/certs/ca-certificates.crt");
+/// The container engines that push and pull, and what they stand on.
+pub const ENGINES: [Package; 7] = [
+    package("containerd", "/usr/bin/containerd"),
+    package("runc", "/usr/sbin/runc"),
+    package("docker.io", "/usr/sbin/dockerd"),
+    package("podman", "/usr/bin/podman"),
+    package("buildah", "/usr/bin/buildah"),
+    package("mount", "/bin/mount"),
+    package("util-linux", "/usr/bin/unshare"),
+];
 /// What a Kubernetes node needs beside Kubernetes.
 pub const NODE: [Package; 8] = [
     package("containerd", "/usr/bin/containerd"),

@@ -1,12 +1,8 @@
 //! The one binary of `e2e/kubernetes`: etcd, every Kubernetes component, kubectl, DNS and volumes.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use sha2::{Digest, Sha256};
 
 use super::go;
 use crate::{cache::Cache, shell, shell::Log};
@@ -63,24 +59,13 @@ fn linker_flags() -> String {
 }
 
 fn sum(sources: &Path) -> Result<String> {
-    let mut files: Vec<PathBuf> = fs::read_dir(sources)
-        .with_context(|| format!("read {}", sources.display()))?
-        .map(|entry| Ok(entry?.path()))
-        .collect::<Result<_>>()?;
-    files.sort();
-    let mut hash = Sha256::new();
-    for file in files {
-        let content = fs::read(&file).with_context(|| format!("read {}", file.display()))?;
-        let name = file.file_name().unwrap_or_default();
-        hash.update(format!("{} {}\n", name.to_string_lossy(), content.len()));
-        hash.update(content);
-    }
-    hash.update(linker_flags());
-    Ok(hex::encode(hash.finalize())[..16].to_owned())
+    go::sum(sources, &linker_flags())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

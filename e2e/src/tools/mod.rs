@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use crate::{cache::Cache, shell::Log};
 
 pub mod apt;
+pub mod clients;
 pub mod go;
 pub mod kubernetes;
 pub mod wheels;

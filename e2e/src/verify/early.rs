@@ -22,8 +22,9 @@ pub(super) fn begin(cache: &Cache, stages: &[&Stage]) -> Result<Early> {
     let needed = |need: Need| stages.iter().any(|stage| stage.needs.contains(&need));
     let log = |name: &str| Log::create(cache.path("log").join(format!("verify-early-{name}.log")));
     let mut builds = Vec::new();
-    let (with_kubernetes, with_helm) = (needed(Need::Kubernetes), needed(Need::Helm));
-    if with_kubernetes || with_helm {
+    let (with_kubernetes, with_helm, with_clients) =
+        (needed(Need::Kubernetes), needed(Need::Helm), needed(Need::Clients));
+    if with_kubernetes || with_helm || with_clients {
         let cache = cache.clone();
         // One Go build at a time: the second finds what the first has fetched, and memory stays within bounds.
         builds.push(Background::start(log("go")?, move |log| {
@@ -32,6 +33,9 @@ pub(super) fn begin(cache: &Cache, stages: &[&Stage]) -> Result<Early> {
             }
             if with_helm {
                 tools::helm(&cache, log)?;
+            }
+            if with_clients {
+                tools::clients::programs(&cache, log)?;
             }
             Ok(())
         }));

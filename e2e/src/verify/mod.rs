@@ -12,6 +12,7 @@ use crate::{
 };
 
 mod chart;
+mod clients;
 mod early;
 mod kubernetes;
 mod registry;
@@ -43,6 +44,9 @@ struct Arguments {
     /// play the controllers' part, so it must run without controllers. The stage cluster looks into the node, its network and its audit log, so it always brings up its own
     #[arg(long, value_name = "NAME")]
     context: Option<String>,
+    /// Try this client only, in the stage clients; may be given several times
+    #[arg(long, value_name = "NAME")]
+    client: Vec<String>,
 }
 
 /// What the stages of one run share.
@@ -50,6 +54,7 @@ struct Arguments {
 struct Run {
     cache: Cache,
     context: Option<String>,
+    clients: Vec<String>,
     tests: TestBinaries,
     report: RefCell<Vec<String>>,
 }
@@ -100,6 +105,7 @@ fn run(arguments: &Arguments) -> Result<bool> {
     let run = Run {
         cache,
         context: arguments.context.clone(),
+        clients: arguments.client.clone(),
         tests: TestBinaries::default(),
         report: RefCell::default(),
     };

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::{Run, chart, kubernetes, registry, source};
+use super::{Run, chart, clients, kubernetes, registry, source};
 use crate::shell::Log;
 
 /// What a stage needs that takes long to build: it is begun before the first stage.
@@ -10,6 +10,7 @@ use crate::shell::Log;
 pub(super) enum Need {
     Kubernetes,
     Helm,
+    Clients,
     Images,
 }
 
@@ -124,6 +125,12 @@ pub(super) const STAGES: &[Stage] = &[
         registry::crash_postgres_s3,
     )
     .of("crash"),
+    stage(
+        "clients",
+        "docker, containerd, podman and eight more push, pull, copy, delete",
+        clients::clients,
+    )
+    .needs(&[Need::Helm, Need::Clients]),
     stage(
         "chart",
         "the chart lints and renders, its definitions are those in crds/",
