@@ -21,7 +21,7 @@ const QUESTION_LIMIT: Duration = Duration::from_secs(20);
 /// # Errors
 /// When there is no Go toolchain.
 pub(super) fn go() -> Result<Command> {
-    let go = shell::which("go").context("there is no Go toolchain: install Go 1.24 or newer, then run this again")?;
+    let go = shell::which("go").context("there is no Go toolchain: install Go 1.26.2 or newer, then run this again")?;
     let mut command = Command::new("nice");
     command
         .args(["-n", "10"])

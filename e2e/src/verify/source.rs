@@ -30,7 +30,7 @@ pub(super) fn format(_: &Run, log: &Log) -> Result<()> {
         log,
         QUICK,
     )?;
-    let go = shell::which("go").context("there is no Go toolchain: install Go 1.24 or newer")?;
+    let go = shell::which("go").context("there is no Go toolchain: install Go 1.26.2 or newer")?;
     let root = shell::read(Command::new(go).args(["env", "GOROOT"]), QUICK)?;
     let unformatted = shell::read(
         Command::new(Path::new(root.trim()).join("bin/gofmt"))
