@@ -53,6 +53,12 @@ pub enum Error {
         /// The object.
         key: String,
     },
+    /// The store took the parts of an object and does not have them.
+    #[error("the store said that it has the parts of {key}, and it has not")]
+    Dropped {
+        /// The object.
+        key: String,
+    },
     /// The store took an object and has something else.
     #[error("the store said that it has {wanted} bytes under {key}, and it has {}", shown(*.found))]
     NotStored {

@@ -76,11 +76,19 @@ impl Multipart {
         C: WriteClaim,
     {
         let before = at.clone();
-        match (self.transfer(at, &mut body, end, claim).await, end) {
-            (Err(AppendError::Store(failed)), End::Last(digest)) if may_be_complete(&failed) => {
-                Ok(self.completed_before(before, digest, failed).await?)
-            }
-            (done, _) => done,
+        let failed = match self.transfer(at, &mut body, end, claim).await {
+            Err(AppendError::Store(failed)) => failed,
+            done => return done,
+        };
+        let nothing_to_lose = before.parts.is_empty();
+        let settled = match end {
+            End::Last(digest) if may_be_complete(&failed) => self.completed_before(before, digest, failed).await,
+            End::Last(_) | End::Open => Err(failed),
+        };
+        match settled {
+            // What is gone came with this request only: the upload stands where it stood.
+            Err(Error::Lost { key }) if nothing_to_lose => Err(AppendError::Store(Error::Dropped { key })),
+            settled => Ok(settled?),
         }
     }
 

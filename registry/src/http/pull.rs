@@ -25,12 +25,14 @@ pub(super) async fn get_blob(
     if is_known(headers, digest) {
         return Ok(tagged(empty(StatusCode::NOT_MODIFIED), digest, IMMUTABLE));
     }
-    if let Some(redirect) = redirect
+    let wanted = requested(headers, digest, blob.size);
+    // No store answers with several parts.
+    if let Some(redirect) = redirect.filter(|_| !matches!(wanted, RangeRequest::Several(_)))
         && let Some(elsewhere) = redirect.answer(distribution, &blob, digest).await
     {
         return Ok(elsewhere);
     }
-    let (status, start, end) = match requested(headers, digest, blob.size) {
+    let (status, start, end) = match wanted {
         RangeRequest::Whole => (StatusCode::OK, 0, blob.size),
         RangeRequest::Several(parts) => {
             let answer = ranges::several(distribution, blob, parts).await?;

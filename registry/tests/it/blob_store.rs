@@ -2,7 +2,7 @@
 
 use crate::support::TestRegistry;
 use crate::support::content::{bytes, sha256};
-use berth_registry::blobs::{AppendError, Appended, BlobStore, ClaimError, End, Options, Position, WriteClaim};
+use berth_registry::blobs::{AppendError, Appended, BlobStore, ClaimError, End, Error, Options, Position, WriteClaim};
 use berth_registry::config::Storage;
 use berth_registry::server;
 use bytes::Bytes;
@@ -142,6 +142,53 @@ async fn other_content_than_was_said_is_refused() {
     let refused = append(&store, &begin(), b"content", End::Last(sha256(b"other"))).await;
 
     assert!(matches!(refused, Err(AppendError::DigestMismatch(_))));
+}
+
+#[tokio::test]
+async fn an_upload_that_the_store_threw_away_is_told_apart_from_a_store_that_fails() {
+    let registry = TestRegistry::start_on_a_bucket(&[]).await;
+    let store = store(&registry).await;
+    let content = bytes(6, 10 * 1024 * 1024);
+    let first = begin();
+    let appended = append(&store, &first, &content, End::Open).await.unwrap();
+    // What an upload looks like whose parts are gone, in the words of any store.
+    let gone = Position {
+        multipart_id: Some("an upload that is gone".to_owned()),
+        parts: appended
+            .parts
+            .iter()
+            .map(|_| format!("{} {:032x}", 8 * 1024 * 1024, 1))
+            .collect(),
+        ..after(&appended, &first)
+    };
+
+    let lost = append(&store, &gone, b"", End::Last(sha256(&content))).await;
+
+    assert!(matches!(lost, Err(AppendError::Store(Error::Lost { .. }))), "{lost:?}");
+}
+
+#[tokio::test]
+async fn uploads_that_want_more_memory_than_there_is_wait_for_each_other() {
+    let registry = TestRegistry::start_on_a_bucket(&[]).await;
+    let target = server::store_target(&registry.config.storage);
+    let options = Options {
+        // Two parts at a time.
+        upload_memory: 24 * 1024 * 1024,
+        ..Options::default()
+    };
+    let store = BlobStore::open(&target, &options).await.unwrap();
+    let uploads = (0..8).map(|seed| {
+        let store = store.clone();
+        async move {
+            let content = bytes(seed, 17 * 1024 * 1024);
+            let appended = append(&store, &begin(), &content, End::Last(sha256(&content)))
+                .await
+                .unwrap();
+            holds(&store, &appended.object_key, &content).await;
+        }
+    });
+
+    futures::future::join_all(uploads).await;
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 
 pub(crate) mod certificates;
 pub(crate) mod content;
+pub(crate) mod proxy;
 pub(crate) mod serve;
 pub(crate) mod stores;
 
@@ -37,6 +38,14 @@ impl TestRegistry {
             server: Some(server),
             _folder: folder,
         }
+    }
+
+    /// On a bucket, whatever the environment names, with settings as variables.
+    pub(crate) async fn start_on_a_bucket(settings: &[(&str, &str)]) -> Self {
+        let bucket = stores::some_bucket();
+        let bucket = bucket.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let all: Vec<_> = bucket.chain(settings.iter().copied()).collect();
+        Self::start_with(&all).await
     }
 
     /// Another server on the same database and store.

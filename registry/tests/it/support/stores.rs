@@ -3,10 +3,14 @@
 //! - `BERTH_TEST_DATABASE_URL`: a PostgreSQL role that may create databases; each test gets one of its own.
 //! - `BERTH_TEST_S3_ENDPOINT`, `_BUCKET`, `_ACCESS_KEY_ID`, `_SECRET_ACCESS_KEY`: each test gets a prefix of its own.
 //! - `BERTH_TEST_AZURE_ENDPOINT`, `_ACCOUNT`, `_CONTAINER`, `_ACCESS_KEY`: likewise.
-//! - `BERTH_TEST_GCS_ENDPOINT`, `_BUCKET`, `_SERVICE_ACCOUNT_FILE`: likewise.
+//! - `BERTH_TEST_GCS=own`: likewise, on the server in the folder gcs.
 //!
 //! `cargo verify` starts the servers and sets the variables.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test's tool stops where it fails")]
+
+// Named here, so that other test targets get it with this file.
+#[path = "gcs/mod.rs"]
+mod gcs;
 
 use berth_registry::config::{self, Config, Database, Sources};
 use sqlx::{ConnectOptions, Connection, Executor};
@@ -33,6 +37,12 @@ pub(crate) async fn fresh_with(settings: &[(&str, &str)]) -> (Config, tempfile::
     (loaded.config, folder)
 }
 
+/// Settings for a bucket: none where the environment names one, for it is used anyway; else those of our own server.
+pub(crate) fn some_bucket() -> Vec<(String, String)> {
+    let named = BUCKETS.iter().any(|store| named(store.kind)) || variable("BERTH_TEST_GCS").is_some();
+    if named { Vec::new() } else { own_gcs() }
+}
+
 /// The same settings as variables, for a server in a process of its own.
 pub(crate) async fn environment(folder: &Path) -> Vec<(String, String)> {
     let mut variables: Vec<(String, String)> = [
@@ -50,6 +60,9 @@ pub(crate) async fn environment(folder: &Path) -> Vec<(String, String)> {
     for store in BUCKETS {
         variables.extend(bucket(store));
     }
+    if variable("BERTH_TEST_GCS").as_deref() == Some("own") {
+        variables.extend(own_gcs());
+    }
     variables
 }
 
@@ -59,7 +72,7 @@ struct Bucket {
     settings: &'static [&'static str],
 }
 
-const BUCKETS: [Bucket; 3] = [
+const BUCKETS: [Bucket; 2] = [
     Bucket {
         kind: "S3",
         settings: &["ENDPOINT", "BUCKET", "ACCESS_KEY_ID", "SECRET_ACCESS_KEY"],
@@ -68,27 +81,44 @@ const BUCKETS: [Bucket; 3] = [
         kind: "AZURE",
         settings: &["ENDPOINT", "ACCOUNT", "CONTAINER", "ACCESS_KEY"],
     },
-    Bucket {
-        kind: "GCS",
-        settings: &["ENDPOINT", "BUCKET", "SERVICE_ACCOUNT_FILE"],
-    },
 ];
+
+/// True when the environment names a server of this kind.
+fn named(kind: &str) -> bool {
+    variable(&format!("BERTH_TEST_{kind}_ENDPOINT")).is_some()
+}
 
 /// The settings for a kind of store, if the environment names a server of it; all of them must be named then.
 fn bucket(Bucket { kind, settings }: Bucket) -> Vec<(String, String)> {
-    if variable(&format!("BERTH_TEST_{kind}_ENDPOINT")).is_none() {
+    if !named(kind) {
         return Vec::new();
     }
-    let named = |end: &&str| {
+    let setting = |end: &&str| {
         let name = format!("BERTH_TEST_{kind}_{end}");
         let value = variable(&name).unwrap_or_else(|| panic!("{name} goes with BERTH_TEST_{kind}_ENDPOINT"));
         (format!("BERTH_STORAGE_{kind}_{end}"), value)
     };
-    let root = (
-        format!("BERTH_STORAGE_{kind}_ROOT_DIRECTORY"),
-        uuid::Uuid::new_v4().to_string(),
-    );
-    settings.iter().map(named).chain([root]).collect()
+    let root = (format!("BERTH_STORAGE_{kind}_ROOT_DIRECTORY"), fresh_prefix());
+    settings.iter().map(setting).chain([root]).collect()
+}
+
+fn fresh_prefix() -> String {
+    uuid::Uuid::new_v4().to_string()
+}
+
+fn own_gcs() -> Vec<(String, String)> {
+    let server = gcs::server();
+    [
+        ("BERTH_STORAGE_GCS_ENDPOINT", server.endpoint.clone()),
+        ("BERTH_STORAGE_GCS_BUCKET", gcs::BUCKET.to_owned()),
+        (
+            "BERTH_STORAGE_GCS_SERVICE_ACCOUNT_FILE",
+            server.service_account_file.display().to_string(),
+        ),
+        ("BERTH_STORAGE_GCS_ROOT_DIRECTORY", fresh_prefix()),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into()
 }
 
 #[expect(
