@@ -107,7 +107,7 @@ pub const SETTINGS: &[Setting] = &[
         "http.stall_timeout",
         Kind::Duration("1s", "1h"),
         "1m",
-        "how long a client may leave what it sends or takes where it is; slow is fine, for hours",
+        "how long a client may neither send nor take a few KiB in the middle of a body; slow is fine, for hours",
     ),
     setting(
         "http.tls.certificate_file",

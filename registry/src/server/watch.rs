@@ -9,6 +9,10 @@ use std::time::Duration;
 /// Less than this in the time of a stall counts as nothing: a byte a minute would keep a connection for ever.
 const LEAST_PROGRESS: u64 = 4096;
 const LONGEST_LOOK: Duration = Duration::from_secs(5);
+/// What Linux buffers for a client at most, by default.
+const SOCKET_BUFFER: u64 = 4 * 1024 * 1024;
+/// What a client is expected to take in the time of a stall, where more of it is out of our sight.
+const EXPECTED_PROGRESS: u64 = 512 * 1024;
 
 /// How long each kind of silence may last.
 #[derive(Debug, Clone, Copy)]
@@ -70,7 +74,8 @@ impl Watch {
             return Verdict::Close("the client did not take its answer");
         }
         let begun = pulse.begun.load(Relaxed);
-        if begun != self.begun || pulse.under_way.load(Relaxed) > 0 {
+        let is_used = pulse.under_way.load(Relaxed) > 0 || pulse.blocked.load(Relaxed);
+        if begun != self.begun || is_used {
             self.begun = begun;
             (self.resting, self.head) = (Duration::ZERO, Duration::ZERO);
             return Verdict::Keep;
@@ -103,7 +108,16 @@ impl Watch {
             return false;
         }
         self.stalled.0 += passed;
-        self.stalled.0 >= self.patience.stall
+        self.stalled.0 >= self.patience_with(written)
+    }
+
+    /// A full socket has room again only when a third of it is empty, so what the client took until then is not seen.
+    /// The buffer is at most as large as what was ever written.
+    fn patience_with(&self, written: u64) -> Duration {
+        let unseen = written.min(SOCKET_BUFFER) / 3;
+        let stall = self.patience.stall;
+        let eighths = u32::try_from(unseen * 8 / EXPECTED_PROGRESS).unwrap_or(u32::MAX);
+        stall + stall * eighths / 8
     }
 }
 
@@ -236,6 +250,20 @@ mod tests {
         assert!(http_body::Body::poll_frame(std::pin::Pin::new(&mut answer), &mut context).is_pending());
 
         assert_eq!(until_told(&mut Watch::new(PATIENCE), &pulse, quiet), None);
+    }
+
+    #[test]
+    fn what_a_large_socket_buffer_hides_is_waited_for() {
+        let pulse = Arc::new(Pulse::default());
+        drop(UnderWay::begin(&pulse, http::Version::HTTP_11));
+        pulse.blocked.store(true, Relaxed);
+        pulse.written.store(100 * SOCKET_BUFFER, Relaxed);
+        let mut watch = Watch::new(PATIENCE);
+        watch.look(&pulse, STEP);
+
+        let told = until_told(&mut watch, &pulse, quiet);
+
+        assert_eq!(told, Some((220, Verdict::Close("the client did not take its answer"))));
     }
 
     #[test]
