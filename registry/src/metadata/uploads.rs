@@ -160,10 +160,10 @@ statements! {
         "upload_sessions.forget",
         "DELETE FROM upload_sessions
          WHERE id IN (
-             SELECT id FROM upload_sessions WHERE state > 0 AND expires_at <= $1 LIMIT $2
+             SELECT id FROM upload_sessions WHERE state IN (1, 2) AND expires_at <= $1 LIMIT $2
          )",
         "WITH due AS MATERIALIZED (
-             SELECT id FROM upload_sessions WHERE state > 0 AND expires_at <= $1 LIMIT $2
+             SELECT id FROM upload_sessions WHERE state IN (1, 2) AND expires_at <= $1 LIMIT $2
              FOR UPDATE SKIP LOCKED
          )
          DELETE FROM upload_sessions s USING due WHERE s.id = due.id",

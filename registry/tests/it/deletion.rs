@@ -286,3 +286,43 @@ async fn pushes_and_deletions_of_one_image_at_once_leave_it_whole_or_gone() {
         (SELECT 1 FROM manifests m WHERE m.digest = t.manifest_digest)";
     assert_eq!(stores::count(&registry.config, dangling).await, 0);
 }
+
+#[tokio::test]
+async fn a_blob_deleted_while_manifests_that_name_it_are_pushed_is_never_missing_from_one() {
+    let registry = TestRegistry::start().await;
+    let config = registry.push_blob(REPOSITORY, b"{}").await;
+    let requests = (0..24).map(|n| {
+        let registry = &registry;
+        async move {
+            let layer = registry.push_blob(REPOSITORY, &[n / 2; 10]).await;
+            if n % 2 == 0 {
+                let body = image(&config, &[layer]);
+                let put = registry
+                    .put_manifest(REPOSITORY, &format!("v{n}"), media_type::OCI_MANIFEST, &body)
+                    .await;
+                assert!([201, 400].contains(&put.status().as_u16()), "{}", put.status());
+            } else {
+                let deleted = registry.delete(&blob_path(&layer)).await;
+                assert!(
+                    [202, 404, 405].contains(&deleted.status().as_u16()),
+                    "{}",
+                    deleted.status()
+                );
+            }
+        }
+    });
+
+    stream::iter(requests).buffer_unordered(8).collect::<Vec<()>>().await;
+
+    let tags = listed(&registry, &format!("/v2/{REPOSITORY}/tags/list"), "tags").await;
+    for tag in tags {
+        let pulled = registry.get(&manifest_path(tag.as_str().unwrap())).await;
+        let manifest: serde_json::Value = pulled.json().await.unwrap();
+        let layer = manifest["layers"][0]["digest"].as_str().unwrap().parse().unwrap();
+        assert_eq!(
+            registry.head(&blob_path(&layer)).await.status(),
+            StatusCode::OK,
+            "{tag}"
+        );
+    }
+}

@@ -284,6 +284,100 @@ async fn a_mount_links_the_blob_of_another_repository() {
 }
 
 #[tokio::test]
+async fn a_mount_of_what_is_there_already_needs_no_source() {
+    let registry = TestRegistry::start().await;
+    let digest = registry.push_blob(REPOSITORY, b"here").await;
+    for from in ["&from=nobody/app", "&from=NOT//A..NAME", ""] {
+        let path = format!("/v2/{REPOSITORY}/blobs/uploads/?mount={digest}{from}");
+
+        let answer = registry.request(Method::POST, &path).send().await.unwrap();
+
+        assert_eq!(answer.status(), StatusCode::CREATED, "{from}");
+        assert_eq!(header(&answer, "location"), format!("/v2/{REPOSITORY}/blobs/{digest}"));
+    }
+}
+
+#[tokio::test]
+async fn a_mount_that_fails_uses_the_bytes_that_came_with_it() {
+    let registry = TestRegistry::start().await;
+    let digest = sha256(b"bytes");
+    let path = format!("/v2/{REPOSITORY}/blobs/uploads/?mount={digest}&from=nobody/app&digest={digest}");
+
+    let answer = registry
+        .request(Method::POST, &path)
+        .body("bytes")
+        .send()
+        .await
+        .unwrap();
+
+    assert_eq!(answer.status(), StatusCode::CREATED);
+    assert_eq!(pulled(&registry, &digest).await, b"bytes");
+}
+
+#[tokio::test]
+async fn the_status_of_an_upload_is_told_whatever_the_query_says() {
+    let registry = TestRegistry::start().await;
+    let upload = registry.open_upload(REPOSITORY).await;
+    patch(&registry, &upload, None, b"12345").await;
+    for query in ["", "?digest=sha256:no", "?ns=x&_state=y"] {
+        for method in [Method::GET, Method::HEAD] {
+            let path = format!("{upload}{query}");
+            let status = registry.request(method, &path).send().await.unwrap();
+
+            assert_eq!(status.status(), StatusCode::NO_CONTENT);
+            assert_eq!(header(&status, "range"), "0-4");
+            assert_eq!(header(&status, "location"), upload);
+            assert!(upload.ends_with(&header(&status, "docker-upload-uuid")));
+            assert_eq!(header(&status, "content-length"), "");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_digest_of_an_algorithm_that_nobody_knows_keeps_the_session() {
+    let registry = TestRegistry::start().await;
+    let upload = registry.open_upload(REPOSITORY).await;
+    patch(&registry, &upload, None, b"kept").await;
+    for digest in ["md5:d41d8cd98f00b204e9800998ecf8427e", "sha256:short", "sha256", ""] {
+        let path = format!("{upload}?digest={digest}");
+
+        let refused = registry.request(Method::PUT, &path).send().await.unwrap();
+
+        assert_eq!(refused.status(), StatusCode::BAD_REQUEST, "{digest}");
+        assert_eq!(error_code(refused).await, "DIGEST_INVALID");
+    }
+    let finished = put(&registry, &upload, &sha256(b"kept"), b"").await;
+    assert_eq!(finished.status(), StatusCode::CREATED);
+}
+
+#[tokio::test]
+async fn nothing_at_all_is_a_blob_under_either_algorithm() {
+    let registry = TestRegistry::start().await;
+    for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
+        let digest = Digest::of(algorithm, b"");
+        let upload = registry.open_upload(REPOSITORY).await;
+        let empty = Body::wrap_stream(stream::empty::<Result<Vec<u8>, std::io::Error>>());
+        let streamed = registry
+            .request(Method::PATCH, &upload)
+            .body(empty)
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(header(&streamed, "range"), "0-0");
+        let finished = put(&registry, &upload, &digest, b"").await;
+        assert_eq!(finished.status(), StatusCode::CREATED);
+
+        let path = format!("/v2/{REPOSITORY}/blobs/{digest}");
+        let head = registry.head(&path).await;
+        assert_eq!(head.status(), StatusCode::OK);
+        assert_eq!(header(&head, "content-length"), "0");
+        assert!(pulled(&registry, &digest).await.is_empty());
+        assert_eq!(registry.delete(&path).await.status(), StatusCode::ACCEPTED);
+        assert_eq!(registry.head(&path).await.status(), StatusCode::NOT_FOUND);
+    }
+}
+
+#[tokio::test]
 async fn a_mount_that_cannot_be_done_opens_a_session() {
     let registry = TestRegistry::start().await;
     registry.push_blob("source/app", b"here").await;
