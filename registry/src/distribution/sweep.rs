@@ -4,8 +4,10 @@ use super::Distribution;
 use super::error::Error;
 use crate::metadata::uploads;
 
-/// Sessions of one transaction: few enough that it is short.
+/// Sessions that one transaction ends: few enough that it is short, whatever they have left behind.
 const BATCH: u32 = 50;
+/// Rows that one transaction removes.
+const ROWS: u32 = 500;
 
 /// What one sweep did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -33,10 +35,10 @@ impl Distribution {
         }
         loop {
             let mut tx = self.metadata.begin().await?;
-            let gone = uploads::forget(&mut tx, self.now(), BATCH).await?;
+            let gone = uploads::forget(&mut tx, self.now(), ROWS).await?;
             tx.commit().await?;
             swept.forgotten += gone;
-            if gone < BATCH.into() {
+            if gone < ROWS.into() {
                 return Ok(swept);
             }
         }
