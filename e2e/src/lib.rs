@@ -16,6 +16,7 @@ pub mod background;
 pub mod cache;
 pub mod clients;
 pub mod cluster;
+pub mod conformance;
 pub mod demo;
 pub mod diagnostics;
 pub mod http;

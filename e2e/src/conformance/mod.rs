@@ -1,0 +1,131 @@
+//! The checks of the OCI conformance program at the HTTP level, and more of our own.
+//!
+//! The program itself cannot be installed from a package registry. These are its checks, written anew: the same
+//! requests with the same habits, the same criteria, and the same way of counting, so that its totals can be expected here:
+//! 860 in the profile `stable`, 1,032 in the profile `dev` with sparse content ([`Options::official_total`]). It is a
+//! copy of its judgement, not the program: a difference between the two is a fault of this copy.
+//!
+//! - [`wire`], [`client`]: HTTP with the habits of Go's client.
+//! - [`criteria`]: what an answer must be.
+//! - `blobs`, `manifests`: one operation each, as checks.
+//! - `blob_group`, `dataset`, `dataset_group`, `once`: the groups of the official program.
+//! - [`proxy`]: a registry with one mistake. A checker that does not find it is worth nothing.
+//! - `beyond`: what the official program does not look at, and clients do.
+
+mod blob_group;
+mod blobs;
+pub mod client;
+mod command;
+pub mod content;
+pub mod criteria;
+mod dataset;
+mod dataset_group;
+mod manifests;
+mod once;
+mod tally;
+pub mod wire;
+
+use client::Client;
+pub use command::{lines, main};
+use content::{Algorithm, Random};
+pub use tally::{Checked, Counts, Fault, Tally};
+
+/// Which level of the specification is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Profile {
+    /// What is released.
+    Stable,
+    /// What is in the main branch: upload cancel, digest headers everywhere, tags as parameters.
+    Dev,
+}
+
+impl Profile {
+    fn cancels_uploads(self) -> bool {
+        self == Self::Dev
+    }
+
+    fn tags_by_parameter(self) -> bool {
+        self == Self::Dev
+    }
+}
+
+/// What is asked of a registry.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The level.
+    pub profile: Profile,
+    /// Manifests whose layers and children are not there must be accepted.
+    pub sparse: bool,
+    /// A repository that need not be there yet.
+    pub repository: String,
+    /// Where blobs are mounted from.
+    pub other_repository: String,
+}
+
+impl Options {
+    /// In repositories of their own.
+    pub fn new(profile: Profile, sparse: bool) -> Self {
+        Self {
+            profile,
+            sparse,
+            repository: "conformance/repo1".to_owned(),
+            other_repository: "conformance/repo2".to_owned(),
+        }
+    }
+
+    /// How many checks the official program makes with these options.
+    pub fn official_total(&self) -> usize {
+        let profile = match self.profile {
+            Profile::Stable => 860,
+            Profile::Dev => 986,
+        };
+        profile + if self.sparse { 46 } else { 0 }
+    }
+
+    fn demands_digests(&self) -> bool {
+        self.profile == Profile::Dev
+    }
+}
+
+/// A run against one registry.
+#[derive(Debug)]
+struct Suite {
+    client: Client,
+    tally: Tally,
+    options: Options,
+    random: Random,
+    /// What the registry wants chunks to have at least.
+    shortest_chunk: usize,
+}
+
+impl Suite {
+    fn new(host: &str, options: Options) -> Self {
+        Self {
+            client: Client::new(host),
+            tally: Tally::default(),
+            options,
+            random: Random::new(),
+            shortest_chunk: blobs::CHUNK,
+        }
+    }
+
+    fn repository(&self) -> String {
+        self.options.repository.clone()
+    }
+}
+
+/// Makes every check of the official program against the registry at `host` (`address:port`).
+pub fn run(host: &str, options: Options) -> Tally {
+    let mut suite = Suite::new(host, options);
+    suite.before_anything();
+    for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
+        suite.blob_group(algorithm);
+    }
+    for set in dataset::SETS {
+        if set.is_in(&suite.options) {
+            suite.dataset_group(set);
+        }
+    }
+    suite.manifest_errors();
+    suite.tally
+}
