@@ -97,43 +97,45 @@ impl Suite {
             corrupt: false,
         };
         let (repository, other) = (self.repository(), self.options.other_repository.clone());
-        match push {
+        let pushed = match push {
             Push::By(way) => {
                 let outcome = self.push_blob(&repository, blob, way);
-                self.tally.record(&format!("{name}/{}", way.name()), outcome);
+                self.tally.record(&format!("{name}/{}", way.name()), outcome)
             }
             Push::Mount | Push::MountAnonymous => {
                 let outcome = self.push_blob(&other, blob, Way::PostPut);
                 self.tally.record(&format!("{name}/blob-post-put"), outcome);
                 let from = matches!(push, Push::Mount).then_some(other.as_str());
                 let outcome = self.mount(&repository, from, blob);
-                self.tally.record(&format!("{name}/blob-mount"), outcome);
+                self.tally.record(&format!("{name}/blob-mount"), outcome)
             }
             Push::MountMissing => {
                 let outcome = self.mount_missing(&repository, &other, blob);
-                self.tally.record(&format!("{name}/blob-mount"), outcome);
+                self.tally.record(&format!("{name}/blob-mount"), outcome)
             }
             Push::Cancel => {
                 if self.options.profile.cancels_uploads() {
                     let outcome = self.cancel(&repository);
                     self.tally.record(&format!("{name}/blob-post-cancel"), outcome);
                 }
-                return self.delete_blob(&format!("{name}/blob-delete"), &repository, &digest);
+                false
             }
+        };
+        if pushed {
+            self.read(name, blob);
         }
-        self.read_and_delete(name, blob);
+        self.delete_blob(&format!("{name}/blob-delete"), &repository, &digest);
         if matches!(push, Push::Mount | Push::MountAnonymous) {
             self.delete_blob(&format!("{name}/blob-delete, source"), &other, &digest);
         }
     }
 
-    fn read_and_delete(&mut self, name: &str, blob: Blob<'_>) {
+    fn read(&mut self, name: &str, blob: Blob<'_>) {
         let repository = self.repository();
         let outcome = self.head_blob(&repository, blob.digest, blob.bytes);
         self.tally.record(&format!("{name}/blob-head"), outcome);
         let outcome = self.get_blob(&repository, blob.digest, blob.bytes);
         self.tally.record(&format!("{name}/blob-get"), outcome);
-        self.delete_blob(&format!("{name}/blob-delete"), &repository, blob.digest);
     }
 
     fn known_blob(&mut self, name: &str, algorithm: Algorithm, bytes: &[u8]) {
@@ -145,7 +147,8 @@ impl Suite {
         };
         let outcome = self.push_blob(&self.repository(), blob, Way::PostPut);
         self.tally.record(&format!("{name}/blob-post-put"), outcome);
-        self.read_and_delete(name, blob);
+        self.read(name, blob);
+        self.delete_blob(&format!("{name}/blob-delete"), &self.repository(), &digest);
     }
 
     fn corrupt_blob(&mut self, name: &str, way: Way, algorithm: Algorithm) {

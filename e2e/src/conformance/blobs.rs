@@ -94,7 +94,11 @@ impl Suite {
     pub(super) fn open_upload(&mut self, repository: &str) -> Checked<String> {
         let answer = self.client.send(&Request::new("POST", uploads(repository)))?;
         criteria::status(&answer, &[202])?;
-        self.shortest_chunk = answer.header("oci-chunk-min-length").parse().unwrap_or(CHUNK).max(CHUNK);
+        self.shortest_chunk = answer
+            .header("oci-chunk-min-length")
+            .parse()
+            .unwrap_or(CHUNK)
+            .max(CHUNK);
         criteria::location(&answer)
     }
 
@@ -111,7 +115,9 @@ impl Suite {
             .header("content-type", OCTETS)
             .body(Body::Sized(blob.bytes));
         self.close(put, blob)?;
-        Err(Fault::Unsupported(format!("a POST with the whole blob got 202: {answer}")))
+        Err(Fault::Unsupported(format!(
+            "a POST with the whole blob got 202: {answer}"
+        )))
     }
 
     fn close_empty(&mut self, target: String, blob: Blob<'_>) -> Checked {
@@ -178,7 +184,10 @@ impl Suite {
         // The same address as the refused request, with its query.
         let now = self.client.send(&Request::new("GET", bad.target))?;
         criteria::status(&now, &[204])?;
-        let end = now.header("range").strip_prefix("0-").and_then(|end| end.parse::<usize>().ok());
+        let end = now
+            .header("range")
+            .strip_prefix("0-")
+            .and_then(|end| end.parse::<usize>().ok());
         let end = end.ok_or_else(|| failed("Range: 0-N wanted", &now))?;
         let right = upload.stored == 0 || end + 1 == upload.stored;
         criteria::that(right, format!("Range with {} bytes wanted", upload.stored), &now)?;
@@ -208,7 +217,9 @@ impl Suite {
     pub(super) fn mount_missing(&mut self, repository: &str, from: &str, blob: Blob<'_>) -> Checked {
         match self.mount(repository, Some(from), blob) {
             Err(Fault::Unsupported(_)) => Ok(()),
-            Ok(()) => Err(Fault::Failed("a mount of a blob that is not there succeeded".to_owned())),
+            Ok(()) => Err(Fault::Failed(
+                "a mount of a blob that is not there succeeded".to_owned(),
+            )),
             Err(failed) => Err(failed),
         }
     }
@@ -237,7 +248,7 @@ impl Suite {
     /// Two checks: it can be deleted, and is gone at once.
     pub(super) fn delete_blob(&mut self, check: &str, repository: &str, digest: &str) {
         let deleted = self.deleted(blob(repository, digest), &[202, 404], &[405]);
-        self.gone(check, deleted, Request::new("HEAD", blob(repository, digest)));
+        self.gone(check, deleted, &Request::new("HEAD", blob(repository, digest)));
     }
 
     pub(super) fn deleted(&mut self, target: String, right: &[u16], unsupported: &[u16]) -> Checked {
@@ -249,14 +260,14 @@ impl Suite {
     }
 
     /// Records a deletion, and that what it deleted is gone; without the first the second cannot be.
-    pub(super) fn gone(&mut self, check: &str, deleted: Checked, head: Request<'_>) {
+    pub(super) fn gone(&mut self, check: &str, deleted: Checked, head: &Request<'_>) {
         let at_once = format!("{check} at once");
         if !self.tally.record(check, deleted) {
             let nothing = Fault::Unsupported("nothing was deleted".to_owned());
             self.tally.record(&at_once, Err(nothing));
             return;
         }
-        let outcome = self.client.send(&head).map_err(Fault::from);
+        let outcome = self.client.send(head).map_err(Fault::from);
         let outcome = outcome.and_then(|answer| criteria::status(&answer, &[404]));
         self.tally.record(&at_once, outcome);
     }

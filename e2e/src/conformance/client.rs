@@ -19,7 +19,7 @@ const REDIRECTS: usize = 10;
 
 /// What a request carries.
 #[derive(Debug, Clone, Copy)]
-pub enum Body<'a> {
+pub(super) enum Body<'a> {
     /// Nothing; methods that usually have a body say `Content-Length: 0`.
     None,
     /// Bytes whose number is told; an empty body goes out in chunks, as Go does it.
@@ -30,20 +30,20 @@ pub enum Body<'a> {
 
 /// A request that is being put together.
 #[derive(Debug, Clone)]
-pub struct Request<'a> {
+pub(super) struct Request<'a> {
     /// GET, HEAD, …
-    pub method: &'a str,
+    pub(super) method: &'a str,
     /// Path and query.
-    pub target: String,
+    pub(super) target: String,
     /// What is sent beyond what every request has.
-    pub headers: Headers,
+    pub(super) headers: Headers,
     /// What it carries.
-    pub body: Body<'a>,
+    pub(super) body: Body<'a>,
 }
 
 impl<'a> Request<'a> {
     /// A request without a body.
-    pub fn new(method: &'a str, target: impl Into<String>) -> Self {
+    pub(super) fn new(method: &'a str, target: impl Into<String>) -> Self {
         Self {
             method,
             target: target.into(),
@@ -54,68 +54,68 @@ impl<'a> Request<'a> {
 
     /// Adds a header.
     #[must_use]
-    pub fn header(mut self, name: &str, value: impl Into<String>) -> Self {
+    pub(super) fn header(mut self, name: &str, value: impl Into<String>) -> Self {
         self.headers.add(name, value);
         self
     }
 
     /// Sets the body.
     #[must_use]
-    pub fn body(mut self, body: Body<'a>) -> Self {
+    pub(super) fn body(mut self, body: Body<'a>) -> Self {
         self.body = body;
         self
     }
 
     /// Adds a parameter to the query; the value is escaped.
     #[must_use]
-    pub fn parameter(mut self, name: &str, value: &str) -> Self {
+    pub(super) fn parameter(mut self, name: &str, value: &str) -> Self {
         self.target.push(if self.target.contains('?') { '&' } else { '?' });
-        self.target.push_str(&format!("{name}={}", escaped(value)));
+        self.target = format!("{}{name}={}", self.target, escaped(value));
         self
     }
 }
 
 /// Percent-encodes everything that is not certainly harmless.
-pub fn escaped(value: &str) -> String {
-    let mut text = String::new();
-    for byte in value.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
-            text.push(char::from(byte));
+pub(super) fn escaped(value: &str) -> String {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(byte);
+    let shown = |byte: u8| {
+        if plain(&byte) {
+            char::from(byte).to_string()
         } else {
-            text.push_str(&format!("%{byte:02X}"));
+            format!("%{byte:02X}")
         }
-    }
-    text
+    };
+    value.bytes().map(shown).collect()
 }
 
 /// What the server answered, after redirects.
 #[derive(Debug, Clone)]
-pub struct Answer {
+pub(super) struct Answer {
     /// The request's method and target, for the words of a fault.
-    pub request: String,
+    pub(super) request: String,
     /// The status code.
-    pub status: u16,
+    pub(super) status: u16,
     /// The headers.
-    pub headers: Headers,
+    pub(super) headers: Headers,
     /// The whole body.
-    pub body: Vec<u8>,
+    pub(super) body: Vec<u8>,
     /// True when it came from where a redirect led.
-    pub redirected: bool,
+    pub(super) redirected: bool,
 }
 
 impl Answer {
     /// The first value of a header, by its lower-case name; empty when it is not there.
-    pub fn header(&self, name: &str) -> &str {
+    pub(super) fn header(&self, name: &str) -> &str {
         self.headers.get(name).unwrap_or_default()
     }
 
     /// The body as JSON; null when it is not.
-    pub fn json(&self) -> Value {
+    pub(super) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_default()
     }
 
     /// The code of the first error.
-    pub fn code(&self) -> String {
+    pub(super) fn code(&self) -> String {
         self.json()["errors"][0]["code"].as_str().unwrap_or_default().to_owned()
     }
 }
@@ -123,7 +123,11 @@ impl Answer {
 impl fmt::Display for Answer {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{} -> {}", self.request, self.status)?;
-        let headers: Vec<String> = self.headers.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+        let headers: Vec<String> = self
+            .headers
+            .iter()
+            .map(|(name, value)| format!("{name}: {value}"))
+            .collect();
         write!(out, " [{}]", headers.join("; "))?;
         let text = String::from_utf8_lossy(&self.body[..self.body.len().min(300)]);
         write!(out, " {}", text.escape_debug())
@@ -132,7 +136,7 @@ impl fmt::Display for Answer {
 
 /// A client of one server.
 #[derive(Debug)]
-pub struct Client {
+pub(super) struct Client {
     host: String,
     connection: Option<Connection>,
     follows: bool,
@@ -140,7 +144,7 @@ pub struct Client {
 
 impl Client {
     /// A client of the server at `host` (`address:port`).
-    pub fn new(host: &str) -> Self {
+    pub(super) fn new(host: &str) -> Self {
         Self {
             host: host.to_owned(),
             connection: None,
@@ -148,9 +152,14 @@ impl Client {
         }
     }
 
+    /// Whom it asks: `address:port`.
+    pub(super) fn host(&self) -> &str {
+        &self.host
+    }
+
     /// The same, but a redirect is an answer like any other.
     #[must_use]
-    pub fn without_redirects(mut self) -> Self {
+    pub(super) fn without_redirects(mut self) -> Self {
         self.follows = false;
         self
     }
@@ -159,11 +168,12 @@ impl Client {
     ///
     /// # Errors
     /// When the server cannot be reached, ends the connection before it has answered, or answers something else than HTTP.
-    pub fn send(&mut self, request: &Request<'_>) -> Result<Answer> {
+    pub(super) fn send(&mut self, request: &Request<'_>) -> Result<Answer> {
         let answer = self
             .exchange(request)
             .with_context(|| format!("{} {}", request.method, request.target))?;
-        if !self.follows || !matches!(answer.status, 301 | 302 | 303 | 307 | 308) || !answer.body_is_repeatable(request) {
+        if !self.follows || !matches!(answer.status, 301 | 302 | 303 | 307 | 308) || !answer.body_is_repeatable(request)
+        {
             return Ok(answer);
         }
         follow(request, answer)
@@ -177,7 +187,9 @@ impl Client {
         };
         write_request(&mut connection, request, &self.host)?;
         let head = loop {
-            let head = connection.read_head()?.context("the server ended the connection without an answer")?;
+            let head = connection
+                .read_head()?
+                .context("the server ended the connection without an answer")?;
             if !head.first.contains(" 100") {
                 break head;
             }
@@ -189,7 +201,10 @@ impl Client {
         } else {
             connection.read_body(&head.headers, true)?
         };
-        let bounded = bodyless || ["content-length", "transfer-encoding"].iter().any(|name| head.headers.get(name).is_some());
+        let bounded = bodyless
+            || ["content-length", "transfer-encoding"]
+                .iter()
+                .any(|name| head.headers.get(name).is_some());
         if bounded && !head.headers.has_word("connection", "close") {
             self.connection = Some(connection);
         }
@@ -217,7 +232,7 @@ impl Answer {
 ///
 /// # Errors
 /// When nobody answers there.
-pub fn connect(host: &str) -> Result<Connection> {
+pub(super) fn connect(host: &str) -> Result<Connection> {
     let address = host
         .to_socket_addrs()
         .with_context(|| format!("find {host}"))?
@@ -234,7 +249,7 @@ pub fn connect(host: &str) -> Result<Connection> {
 ///
 /// # Errors
 /// When the server does not read it.
-pub fn write_request(connection: &mut Connection, request: &Request<'_>, host: &str) -> Result<()> {
+pub(super) fn write_request(connection: &mut Connection, request: &Request<'_>, host: &str) -> Result<()> {
     let mut headers = Headers::default();
     headers.add("host", host);
     headers.add("user-agent", "berth-conformance");

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
 
-use super::{Options, Profile, Tally, run};
+use super::{Options, Profile, Tally, beyond, run};
 use crate::progress::line;
 
 /// Makes the checks of the OCI conformance program against a registry.
@@ -19,9 +19,12 @@ struct Arguments {
     /// Which level of the specification
     #[arg(long, value_enum, default_value = "dev")]
     profile: Level,
-    /// Push manifests whose layers and children are missing too (Berth: BERTH_MANIFESTS_SPARSE=all)
+    /// Push manifests whose layers and children are missing too (Berth: `manifests.sparse: all`)
     #[arg(long)]
     sparse: bool,
+    /// Make the checks of our own in place of the official ones
+    #[arg(long, conflicts_with_all = ["profile", "sparse"])]
+    beyond: bool,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -37,7 +40,11 @@ pub fn main() -> ExitCode {
         Level::Stable => Profile::Stable,
         Level::Dev => Profile::Dev,
     };
-    let tally = run(&arguments.host, Options::new(profile, arguments.sparse));
+    let tally = if arguments.beyond {
+        beyond(&arguments.host)
+    } else {
+        run(&arguments.host, Options::new(profile, arguments.sparse))
+    };
     for shown in lines(&tally) {
         line(&shown);
     }
@@ -51,7 +58,12 @@ pub fn main() -> ExitCode {
 /// What did not pass, the groups, and the sum.
 pub fn lines(tally: &Tally) -> Vec<String> {
     let mut lines = tally.faults().to_vec();
-    lines.extend(tally.groups().iter().map(|(group, counts)| format!("{group:<28} {counts}")));
+    lines.extend(
+        tally
+            .groups()
+            .iter()
+            .map(|(group, counts)| format!("{group:<28} {counts}")),
+    );
     lines.push(tally.total().to_string());
     lines
 }

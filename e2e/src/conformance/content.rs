@@ -5,23 +5,23 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use sha2::{Digest as _, Sha256, Sha512};
 
 /// `application/octet-stream`
-pub const OCTETS: &str = "application/octet-stream";
+pub(super) const OCTETS: &str = "application/octet-stream";
 /// An OCI image manifest.
-pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+pub(super) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 /// An OCI index.
-pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+pub(super) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 /// The configuration of an OCI image.
-pub const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+pub(super) const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 /// The empty JSON object.
-pub const EMPTY: &str = "application/vnd.oci.empty.v1+json";
+pub(super) const EMPTY: &str = "application/vnd.oci.empty.v1+json";
 /// A layer as it is.
-pub const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
+pub(super) const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 /// A compressed layer.
-pub const LAYER_GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+pub(super) const LAYER_GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 
 /// A digest algorithm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Algorithm {
+pub(super) enum Algorithm {
     /// The one that every registry knows.
     Sha256,
     /// The other registered one.
@@ -30,7 +30,7 @@ pub enum Algorithm {
 
 impl Algorithm {
     /// Its name in a digest.
-    pub fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Sha256 => "sha256",
             Self::Sha512 => "sha512",
@@ -38,7 +38,7 @@ impl Algorithm {
     }
 
     /// The digest of `bytes`.
-    pub fn digest(self, bytes: &[u8]) -> String {
+    pub(super) fn digest(self, bytes: &[u8]) -> String {
         let encoded = match self {
             Self::Sha256 => hex::encode(Sha256::digest(bytes)),
             Self::Sha512 => hex::encode(Sha512::digest(bytes)),
@@ -48,20 +48,20 @@ impl Algorithm {
 }
 
 /// The sha256 digest of `bytes`.
-pub fn sha256(bytes: &[u8]) -> String {
+pub(super) fn sha256(bytes: &[u8]) -> String {
     Algorithm::Sha256.digest(bytes)
 }
 
 /// Bytes that no run before has sent.
 #[derive(Debug)]
-pub struct Random {
+pub(super) struct Random {
     seed: u64,
     drawn: u64,
 }
 
 impl Random {
     /// Seeded by the system.
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             seed: RandomState::new().build_hasher().finish(),
             drawn: 0,
@@ -69,7 +69,7 @@ impl Random {
     }
 
     /// Bytes that do not compress.
-    pub fn bytes(&mut self, length: usize) -> Vec<u8> {
+    pub(super) fn bytes(&mut self, length: usize) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(length + 64);
         while bytes.len() < length {
             self.drawn += 1;
@@ -81,7 +81,7 @@ impl Random {
     }
 
     /// A word of 16 lower-case letters and digits.
-    pub fn word(&mut self) -> String {
+    pub(super) fn word(&mut self) -> String {
         hex::encode(self.bytes(8))
     }
 }

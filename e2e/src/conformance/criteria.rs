@@ -6,12 +6,12 @@ use super::{
 };
 
 /// A failure: what was wanted, and the whole answer.
-pub fn failed(wanted: impl std::fmt::Display, answer: &Answer) -> Fault {
+pub(super) fn failed(wanted: impl std::fmt::Display, answer: &Answer) -> Fault {
     Fault::Failed(format!("{wanted}: {answer}"))
 }
 
 /// The status is one of these.
-pub fn status(answer: &Answer, wanted: &[u16]) -> Checked {
+pub(super) fn status(answer: &Answer, wanted: &[u16]) -> Checked {
     if wanted.contains(&answer.status) {
         return Ok(());
     }
@@ -19,7 +19,7 @@ pub fn status(answer: &Answer, wanted: &[u16]) -> Checked {
 }
 
 /// The header is there, once, with exactly this value.
-pub fn header(answer: &Answer, name: &str, value: &str) -> Checked {
+pub(super) fn header(answer: &Answer, name: &str, value: &str) -> Checked {
     if answer.headers.all(name).eq([value]) {
         return Ok(());
     }
@@ -27,7 +27,7 @@ pub fn header(answer: &Answer, name: &str, value: &str) -> Checked {
 }
 
 /// The header is not there.
-pub fn no_header(answer: &Answer, name: &str) -> Checked {
+pub(super) fn no_header(answer: &Answer, name: &str) -> Checked {
     match answer.headers.get(name) {
         None => Ok(()),
         Some(_) => Err(failed(format!("no {name} wanted"), answer)),
@@ -35,21 +35,24 @@ pub fn no_header(answer: &Answer, name: &str) -> Checked {
 }
 
 /// The body is these bytes.
-pub fn body(answer: &Answer, wanted: &[u8]) -> Checked {
+pub(super) fn body(answer: &Answer, wanted: &[u8]) -> Checked {
     if answer.body == wanted {
         return Ok(());
     }
     let (got, wanted) = (answer.body.len(), wanted.len());
-    Err(failed(format!("another body wanted ({wanted} bytes, got {got})"), answer))
+    Err(failed(
+        format!("another body wanted ({wanted} bytes, got {got})"),
+        answer,
+    ))
 }
 
 /// The length is told, and is this.
-pub fn length(answer: &Answer, wanted: usize) -> Checked {
+pub(super) fn length(answer: &Answer, wanted: usize) -> Checked {
     header(answer, "content-length", &wanted.to_string())
 }
 
 /// The digest header, if it is there, is right; it may be demanded.
-pub fn digest(answer: &Answer, wanted: &str, demanded: bool) -> Checked {
+pub(super) fn digest(answer: &Answer, wanted: &str, demanded: bool) -> Checked {
     match answer.headers.get("docker-content-digest") {
         None if !demanded => Ok(()),
         None => Err(failed("Docker-Content-Digest wanted", answer)),
@@ -58,7 +61,7 @@ pub fn digest(answer: &Answer, wanted: &str, demanded: bool) -> Checked {
 }
 
 /// The first error has this code, in a JSON body.
-pub fn code(answer: &Answer, wanted: &str) -> Checked {
+pub(super) fn code(answer: &Answer, wanted: &str) -> Checked {
     if answer.code() == wanted {
         return header(answer, "content-type", "application/json");
     }
@@ -66,7 +69,7 @@ pub fn code(answer: &Answer, wanted: &str) -> Checked {
 }
 
 /// `condition` holds.
-pub fn that(condition: bool, wanted: impl std::fmt::Display, answer: &Answer) -> Checked {
+pub(super) fn that(condition: bool, wanted: impl std::fmt::Display, answer: &Answer) -> Checked {
     if condition {
         return Ok(());
     }
@@ -74,7 +77,7 @@ pub fn that(condition: bool, wanted: impl std::fmt::Display, answer: &Answer) ->
 }
 
 /// The path that `Location` leads to: a path, or an address whose path it is.
-pub fn location(answer: &Answer) -> Checked<String> {
+pub(super) fn location(answer: &Answer) -> Checked<String> {
     let location = answer.header("location");
     let path = match location.split_once("://") {
         Some((_, rest)) => rest.find('/').map(|slash| &rest[slash..]),
@@ -130,7 +133,10 @@ mod tests {
     fn a_location_is_read_from_a_path_or_an_address() {
         let found = |value: &str| location(&answer(&[("location", value)])).ok();
 
-        assert_eq!(found("/v2/a/blobs/uploads/1?x=y").as_deref(), Some("/v2/a/blobs/uploads/1?x=y"));
+        assert_eq!(
+            found("/v2/a/blobs/uploads/1?x=y").as_deref(),
+            Some("/v2/a/blobs/uploads/1?x=y")
+        );
         assert_eq!(found("https://registry:5000/v2/a").as_deref(), Some("/v2/a"));
         assert_eq!(found("uploads/1"), None);
         assert_eq!(found(""), None);

@@ -29,6 +29,15 @@ impl Suite {
         self.delete_all("delete", &data, &tagged);
     }
 
+    /// Pushes an image with these tags, which stays.
+    pub(super) fn push_for_others(&mut self, tags: &[&str]) -> DataSet {
+        let mut data = DataSet::one_layer_image(&mut self.random);
+        let digest = data.manifests[0].digest.clone();
+        data.tags = tags.iter().map(|tag| ((*tag).to_owned(), digest.clone())).collect();
+        self.push_all(&data);
+        data
+    }
+
     /// Pushes everything; gives the tags that the registry says it has.
     fn push_all(&mut self, data: &DataSet) -> Vec<String> {
         for (digest, bytes) in &data.blobs {
@@ -100,13 +109,18 @@ impl Suite {
         if rest.iter().eq(after) {
             return Ok(());
         }
-        Err(Fault::Failed(format!("with last={last} the list is {rest:?}, not {after:?}")))
+        Err(Fault::Failed(format!(
+            "with last={last} the list is {rest:?}, not {after:?}"
+        )))
     }
 
     fn read_all(&mut self, data: &DataSet) {
         if !data.corrupt {
             for (check, read) in [
-                ("head/manifest-head", Self::head_manifest as fn(&mut Self, &str, &Manifest) -> Checked),
+                (
+                    "head/manifest-head",
+                    Self::head_manifest as fn(&mut Self, &str, &Manifest) -> Checked,
+                ),
                 ("pull/manifest-get", Self::get_manifest),
             ] {
                 self.read_manifests(data, check, read);
@@ -137,7 +151,10 @@ impl Suite {
         for (subject, wanted) in &data.referrers {
             let (listed, answer) = self.referrers(subject, None)?;
             entries_are_in(wanted.iter(), &listed, &answer)?;
-            let types: BTreeSet<&str> = wanted.iter().filter_map(|entry| entry["artifactType"].as_str()).collect();
+            let types: BTreeSet<&str> = wanted
+                .iter()
+                .filter_map(|entry| entry["artifactType"].as_str())
+                .collect();
             for artifact_type in types {
                 self.filtered_referrers(subject, wanted, artifact_type)?;
             }
@@ -150,9 +167,15 @@ impl Suite {
         let of_type = |entry: &&Value| entry["artifactType"] == artifact_type;
         entries_are_in(wanted.iter().filter(of_type), &listed, &answer)?;
         if !answer.headers.has_word("oci-filters-applied", "artifactType") {
-            return Err(Fault::Unsupported(format!("OCI-Filters-Applied: artifactType wanted: {answer}")));
+            return Err(Fault::Unsupported(format!(
+                "OCI-Filters-Applied: artifactType wanted: {answer}"
+            )));
         }
-        criteria::that(listed.iter().all(|entry| of_type(&entry)), "only entries of the type wanted", &answer)
+        criteria::that(
+            listed.iter().all(|entry| of_type(&entry)),
+            "only entries of the type wanted",
+            &answer,
+        )
     }
 
     /// Deletes the tags that are there, the manifests in reverse order and the blobs.
@@ -177,7 +200,11 @@ fn is_acknowledged(answer: &Answer, tag: &str) -> bool {
 /// Every wanted entry is listed: what it describes, its type and all its annotations.
 fn entries_are_in<'v>(wanted: impl Iterator<Item = &'v Value>, listed: &[Value], answer: &Answer) -> Checked {
     for entry in wanted {
-        criteria::that(listed.iter().any(|found| is_entry(found, entry)), format!("the entry {entry} wanted"), answer)?;
+        criteria::that(
+            listed.iter().any(|found| is_entry(found, entry)),
+            format!("the entry {entry} wanted"),
+            answer,
+        )?;
     }
     Ok(())
 }

@@ -70,16 +70,16 @@ impl Suite {
     pub(super) fn delete_manifest(&mut self, check: &str, reference: &str) {
         let target = manifest(&self.repository(), reference);
         let deleted = self.deleted(target.clone(), &[202, 404], &[400, 405]);
-        self.gone(check, deleted, accepting("HEAD", target));
+        self.gone(check, deleted, &accepting("HEAD", target));
     }
 
     /// The tags, or none when the repository is not there.
     pub(super) fn tags(&mut self, last: Option<&str>) -> Checked<Vec<String>> {
-        let mut list = Request::new("GET", format!("/v2/{}/tags/list", self.repository()));
+        let mut request = Request::new("GET", format!("/v2/{}/tags/list", self.repository()));
         if let Some(last) = last {
-            list = list.parameter("last", last);
+            request = request.parameter("last", last);
         }
-        let answer = self.client.send(&list)?;
+        let answer = self.client.send(&request)?;
         criteria::status(&answer, &[200, 404])?;
         if answer.status == 404 {
             return Ok(Vec::new());
@@ -91,11 +91,11 @@ impl Suite {
 
     /// The entries that refer to `subject`, and what the answer said about filters.
     pub(super) fn referrers(&mut self, subject: &str, artifact_type: Option<&str>) -> Checked<(Vec<Value>, Answer)> {
-        let mut list = Request::new("GET", format!("/v2/{}/referrers/{subject}", self.repository()));
+        let mut request = Request::new("GET", format!("/v2/{}/referrers/{subject}", self.repository()));
         if let Some(artifact_type) = artifact_type {
-            list = list.parameter("artifactType", artifact_type);
+            request = request.parameter("artifactType", artifact_type);
         }
-        let answer = self.client.send(&list)?;
+        let answer = self.client.send(&request)?;
         criteria::status(&answer, &[200])?;
         criteria::header(&answer, "content-type", INDEX)?;
         let index = answer.json();

@@ -5,30 +5,36 @@
 //! 860 in the profile `stable`, 1,032 in the profile `dev` with sparse content ([`Options::official_total`]). It is a
 //! copy of its judgement, not the program: a difference between the two is a fault of this copy.
 //!
-//! - [`wire`], [`client`]: HTTP with the habits of Go's client.
-//! - [`criteria`]: what an answer must be.
+//! - `wire`, `client`: HTTP with the habits of Go's client.
+//! - `criteria`: what an answer must be.
 //! - `blobs`, `manifests`: one operation each, as checks.
 //! - `blob_group`, `dataset`, `dataset_group`, `once`: the groups of the official program.
+//! - [`older`]: the official suite of 2023, which can be installed.
 //! - [`proxy`]: a registry with one mistake. A checker that does not find it is worth nothing.
 //! - `beyond`: what the official program does not look at, and clients do.
 
+mod beyond;
 mod blob_group;
 mod blobs;
-pub mod client;
+mod client;
 mod command;
-pub mod content;
-pub mod criteria;
+mod content;
+mod criteria;
 mod dataset;
 mod dataset_group;
 mod manifests;
+pub mod mistake;
+pub mod older;
 mod once;
+pub mod proxy;
 mod tally;
-pub mod wire;
+mod wire;
 
+pub use beyond::beyond;
 use client::Client;
 pub use command::{lines, main};
 use content::{Algorithm, Random};
-pub use tally::{Checked, Counts, Fault, Tally};
+pub use tally::{Counts, Tally};
 
 /// Which level of the specification is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +76,16 @@ impl Options {
             sparse,
             repository: "conformance/repo1".to_owned(),
             other_repository: "conformance/repo2".to_owned(),
+        }
+    }
+
+    /// The same, in other repositories.
+    #[must_use]
+    pub fn below(self, namespace: &str) -> Self {
+        Self {
+            repository: format!("{namespace}/repo1"),
+            other_repository: format!("{namespace}/repo2"),
+            ..self
         }
     }
 

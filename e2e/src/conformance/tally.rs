@@ -4,7 +4,7 @@ use std::fmt;
 
 /// Why a check did not pass.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fault {
+pub(super) enum Fault {
     /// The answer is wrong.
     Failed(String),
     /// The answer is allowed, but says that the registry cannot do it: the official program calls it a Skip. For Berth
@@ -28,7 +28,7 @@ impl From<anyhow::Error> for Fault {
 }
 
 /// The outcome of a check.
-pub type Checked<T = ()> = Result<T, Fault>;
+pub(super) type Checked<T = ()> = Result<T, Fault>;
 
 /// How many checks of a group came out how.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -68,12 +68,12 @@ pub struct Tally {
 
 impl Tally {
     /// Begins a group; what is recorded from now on belongs to it.
-    pub fn begin(&mut self, group: &str) {
+    pub(super) fn begin(&mut self, group: &str) {
         self.groups.push((group.to_owned(), Counts::default()));
     }
 
     /// Counts one check; true when it passed.
-    pub fn record(&mut self, check: &str, outcome: Checked) -> bool {
+    pub(super) fn record(&mut self, check: &str, outcome: Checked) -> bool {
         if self.groups.is_empty() {
             self.begin("checks");
         }

@@ -11,17 +11,17 @@ const HEAD_LIMIT: usize = 64 * 1024;
 
 /// Header lines in the order in which they came, their names in lower case.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Headers(Vec<(String, String)>);
+pub(super) struct Headers(Vec<(String, String)>);
 
 impl Headers {
     /// The first value of a header, by its lower-case name.
-    pub fn get(&self, name: &str) -> Option<&str> {
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
         let found = self.0.iter().find(|(known, _)| known == name);
         found.map(|(_, value)| value.as_str())
     }
 
     /// Every value of a header.
-    pub fn all<'h>(&'h self, name: &'h str) -> impl Iterator<Item = &'h str> {
+    pub(super) fn all<'h>(&'h self, name: &'h str) -> impl Iterator<Item = &'h str> {
         self.0
             .iter()
             .filter(move |(known, _)| known == name)
@@ -29,28 +29,28 @@ impl Headers {
     }
 
     /// Adds a line.
-    pub fn add(&mut self, name: &str, value: impl Into<String>) {
+    pub(super) fn add(&mut self, name: &str, value: impl Into<String>) {
         self.0.push((name.to_ascii_lowercase(), value.into()));
     }
 
     /// Replaces every line of that name by one.
-    pub fn set(&mut self, name: &str, value: impl Into<String>) {
+    pub(super) fn set(&mut self, name: &str, value: impl Into<String>) {
         self.remove(name);
         self.add(name, value);
     }
 
     /// Takes every line of that name away.
-    pub fn remove(&mut self, name: &str) {
+    pub(super) fn remove(&mut self, name: &str) {
         self.0.retain(|(known, _)| known != name);
     }
 
     /// All lines.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
     /// True when a list header has the word.
-    pub fn has_word(&self, name: &str, word: &str) -> bool {
+    pub(super) fn has_word(&self, name: &str, word: &str) -> bool {
         self.all(name)
             .flat_map(|value| value.split(','))
             .any(|found| found.trim().eq_ignore_ascii_case(word))
@@ -59,29 +59,29 @@ impl Headers {
 
 /// A first line and the headers below it.
 #[derive(Debug, Clone)]
-pub struct Head {
+pub(super) struct Head {
     /// The request or status line.
-    pub first: String,
+    pub(super) first: String,
     /// The lines below it.
-    pub headers: Headers,
+    pub(super) headers: Headers,
 }
 
 /// One connection, buffered for reading.
 #[derive(Debug)]
-pub struct Connection {
+pub(super) struct Connection {
     reader: BufReader<TcpStream>,
 }
 
 impl Connection {
     /// Over an open stream.
-    pub fn new(stream: TcpStream) -> Self {
+    pub(super) fn new(stream: TcpStream) -> Self {
         Self {
             reader: BufReader::new(stream),
         }
     }
 
     /// False when the other side has closed it, or sent what nobody asked for.
-    pub fn is_idle(&self) -> bool {
+    pub(super) fn is_idle(&self) -> bool {
         let stream = self.reader.get_ref();
         if !self.reader.buffer().is_empty() || stream.set_nonblocking(true).is_err() {
             return false;
@@ -91,22 +91,22 @@ impl Connection {
     }
 
     /// Writes bytes as they are.
-    pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
+    pub(super) fn write(&mut self, bytes: &[u8]) -> Result<()> {
         Ok(self.reader.get_mut().write_all(bytes)?)
     }
 
     /// Writes a head.
-    pub fn write_head(&mut self, head: &Head) -> Result<()> {
-        let mut text = format!("{}\r\n", head.first);
-        for (name, value) in head.headers.iter() {
-            text.push_str(&format!("{name}: {value}\r\n"));
-        }
-        text.push_str("\r\n");
-        self.write(text.as_bytes())
+    pub(super) fn write_head(&mut self, head: &Head) -> Result<()> {
+        let lines: Vec<String> = head
+            .headers
+            .iter()
+            .map(|(name, value)| format!("{name}: {value}\r\n"))
+            .collect();
+        self.write(format!("{}\r\n{}\r\n", head.first, lines.concat()).as_bytes())
     }
 
     /// Writes a body in chunks of at most 16 KiB, and the end.
-    pub fn write_chunks(&mut self, body: &[u8]) -> Result<()> {
+    pub(super) fn write_chunks(&mut self, body: &[u8]) -> Result<()> {
         for chunk in body.chunks(16 * 1024) {
             let mut framed = format!("{:x}\r\n", chunk.len()).into_bytes();
             framed.extend_from_slice(chunk);
@@ -117,7 +117,7 @@ impl Connection {
     }
 
     /// The next head, or None when the other side has ended between two messages.
-    pub fn read_head(&mut self) -> Result<Option<Head>> {
+    pub(super) fn read_head(&mut self) -> Result<Option<Head>> {
         let Some(first) = self.line()? else {
             return Ok(None);
         };
@@ -145,7 +145,7 @@ impl Connection {
     }
 
     /// The body that `headers` announce; what announces none has none, or lasts to the end when `to_end` is set.
-    pub fn read_body(&mut self, headers: &Headers, to_end: bool) -> Result<Vec<u8>> {
+    pub(super) fn read_body(&mut self, headers: &Headers, to_end: bool) -> Result<Vec<u8>> {
         if headers.has_word("transfer-encoding", "chunked") {
             return self.chunks();
         }

@@ -9,6 +9,7 @@ use crate::{cache::Cache, shell::Log};
 
 pub mod apt;
 pub mod clients;
+pub mod conformance;
 pub mod go;
 pub mod kubernetes;
 pub mod wheels;

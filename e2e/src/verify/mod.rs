@@ -13,11 +13,13 @@ use crate::{
 
 mod chart;
 mod clients;
+mod conformance;
 mod early;
 mod kubernetes;
 mod registry;
 mod source;
 mod stages;
+mod stores;
 mod test_binaries;
 
 pub use kubernetes::CLUSTER;

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::{Run, chart, clients, kubernetes, registry, source};
+use super::{Run, chart, clients, conformance, kubernetes, registry, source};
 use crate::shell::Log;
 
 /// What a stage needs that takes long to build: it is begun before the first stage.
@@ -131,6 +131,30 @@ pub(super) const STAGES: &[Stage] = &[
         clients::clients,
     )
     .needs(&[Need::Helm, Need::Clients]),
+    stage(
+        "conformance-sqlite",
+        "the checks of the official programs: SQLite, files",
+        conformance::sqlite,
+    )
+    .of("conformance"),
+    stage(
+        "conformance-postgres-s3",
+        "the checks of the official programs: PostgreSQL, S3",
+        conformance::postgres_s3,
+    )
+    .of("conformance"),
+    stage(
+        "conformance-redirect",
+        "the checks of the official programs: PostgreSQL, S3, signed redirects",
+        conformance::redirect,
+    )
+    .of("conformance"),
+    stage(
+        "conformance-mistakes",
+        "the checks find each of fifteen mistakes",
+        conformance::mistakes,
+    )
+    .of("conformance"),
     stage(
         "chart",
         "the chart lints and renders, its definitions are those in crds/",

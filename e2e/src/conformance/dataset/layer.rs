@@ -7,7 +7,11 @@ const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 /// An archive with one small file in it; empty when it cannot be written to memory.
 pub(super) fn archive(content: &str, compressed: bool) -> Vec<u8> {
     let plain = tar_of(content).unwrap_or_default();
-    if compressed { gzip(&plain).unwrap_or_default() } else { plain }
+    if compressed {
+        gzip(&plain).unwrap_or_default()
+    } else {
+        plain
+    }
 }
 
 fn tar_of(content: &str) -> std::io::Result<Vec<u8>> {

@@ -196,11 +196,13 @@ impl<'r> Maker<'r> {
     fn image(&mut self, shape: &Shape) -> Value {
         let layers: Vec<Value> = (0..shape.layers).map(|_| self.layer(shape)).collect();
         let config = self.config(shape);
-        self.image_of(shape, config, layers)
+        self.image_of(shape, &config, &layers)
     }
 
-    fn image_of(&mut self, shape: &Shape, config: Value, layers: Vec<Value>) -> Value {
-        let listed_as = shape.artifact_type.map_or_else(|| config["mediaType"].clone(), Value::from);
+    fn image_of(&mut self, shape: &Shape, config: &Value, layers: &[Value]) -> Value {
+        let listed_as = shape
+            .artifact_type
+            .map_or_else(|| config["mediaType"].clone(), Value::from);
         let body = json!({"config": config, "layers": layers});
         self.manifest(MANIFEST, body, shape, Some(listed_as))
     }
@@ -214,10 +216,10 @@ impl<'r> Maker<'r> {
             });
             for_platform(child, architecture)
         });
-        self.index_of(shape, children.to_vec())
+        self.index_of(shape, &children)
     }
 
-    fn index_of(&mut self, shape: &Shape, children: Vec<Value>) -> Value {
+    fn index_of(&mut self, shape: &Shape, children: &[Value]) -> Value {
         let listed_as = shape.artifact_type.map(Value::from);
         self.manifest(INDEX, json!({"manifests": children}), shape, listed_as)
     }
@@ -225,7 +227,10 @@ impl<'r> Maker<'r> {
     fn manifest(&mut self, media_type: &str, mut body: Value, shape: &Shape, listed_as: Option<Value>) -> Value {
         let mut annotations = shape.annotations.clone();
         if shape.subject.is_some() && shape.artifact_type.is_some() {
-            annotations.insert("org.opencontainers.conformance".to_owned(), "hello conformance test".into());
+            annotations.insert(
+                "org.opencontainers.conformance".to_owned(),
+                "hello conformance test".into(),
+            );
             annotations.insert(format!("org.example.{}", self.random.word()), self.random.word().into());
         }
         if !annotations.is_empty() {
@@ -334,7 +339,11 @@ mod tests {
         for set in SETS {
             let made = set.make(&mut Random::new());
             for manifest in &made.manifests {
-                let algorithm = if manifest.digest.starts_with("sha512") { Algorithm::Sha512 } else { Algorithm::Sha256 };
+                let algorithm = if manifest.digest.starts_with("sha512") {
+                    Algorithm::Sha512
+                } else {
+                    Algorithm::Sha256
+                };
                 let right = algorithm.digest(&manifest.bytes) == manifest.digest;
                 assert_eq!(right, !made.corrupt, "{}", set.name);
                 assert!(serde_json::from_slice::<Value>(&manifest.bytes).is_ok(), "{}", set.name);
@@ -344,7 +353,11 @@ mod tests {
 
     #[test]
     fn tags_as_parameters_are_of_the_profile_dev() {
-        let with = |profile| SETS.iter().filter(|set| set.is_in(&Options::new(profile, false))).count();
+        let with = |profile| {
+            SETS.iter()
+                .filter(|set| set.is_in(&Options::new(profile, false)))
+                .count()
+        };
 
         assert_eq!(with(Profile::Dev), with(Profile::Stable) + 2);
     }

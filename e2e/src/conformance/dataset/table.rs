@@ -2,9 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{
-    Algorithm, EMPTY, EXAMPLE_1, EXAMPLE_2, MANIFEST, Maker, Needs, OCTETS, Set, Shape, for_platform,
-};
+use super::{Algorithm, EMPTY, EXAMPLE_1, EXAMPLE_2, MANIFEST, Maker, Needs, OCTETS, Set, Shape, for_platform};
 use crate::conformance::content::LAYER_GZIP;
 
 const FOREIGN: &str = "application/vnd.oci.image.layer.nondistributable.v1.tar";
@@ -36,7 +34,7 @@ pub(in crate::conformance) const SETS: &[Set] = &[
     set("index", |maker| tagged_index(maker, "index", &Shape::default())),
     set("nested-index", nested_index),
     set("empty-index", |maker| {
-        let index = maker.index_of(&Shape::default(), Vec::new());
+        let index = maker.index_of(&Shape::default(), &[]);
         maker.tag("index", &index);
     }),
     set("artifact", |maker| {
@@ -123,7 +121,7 @@ fn large_manifest(maker: &mut Maker<'_>) {
 
 fn nested_index(maker: &mut Maker<'_>) {
     let children = [(); 2].map(|()| maker.index(&Shape::default()));
-    let index = maker.index_of(&Shape::default(), children.to_vec());
+    let index = maker.index_of(&Shape::default(), &children);
     maker.tag("index-of-index", &index);
 }
 
@@ -172,8 +170,8 @@ fn non_distributable(maker: &mut Maker<'_>) {
     let foreign = [foreign(&format!("{FOREIGN}+gzip"), 123_456), foreign(FOREIGN, 12_345)];
     let own = maker.layer(&shape);
     let config = maker.config(&shape);
-    let layers = foreign.into_iter().chain([own]).collect();
-    let image = maker.image_of(&shape, config, layers);
+    let layers: Vec<Value> = foreign.into_iter().chain([own]).collect();
+    let image = maker.image_of(&shape, &config, &layers);
     maker.tag("non-distributable-image", &image);
 }
 
@@ -182,19 +180,24 @@ fn sparse(maker: &mut Maker<'_>) {
     let shape = Shape::default();
     let (own, absent) = (maker.layer(&shape), maker.absent(LAYER_GZIP, 200));
     let config = maker.config(&shape);
-    let image = maker.image_of(&shape, config, vec![own, absent]);
+    let image = maker.image_of(&shape, &config, &[own, absent]);
     maker.tag("sparse-image", &image);
     let child = maker.image(&shape);
     let absent = maker.absent(MANIFEST, 1024);
-    let children = vec![for_platform(child, "amd64"), for_platform(absent, "arm64")];
-    let index = maker.index_of(&shape, children);
+    let children = [for_platform(child, "amd64"), for_platform(absent, "arm64")];
+    let index = maker.index_of(&shape, &children);
     maker.tag("sparse-index", &index);
 }
 
 /// Every manifest has a tag of its own, and the index one more.
 fn tags_by_parameter(maker: &mut Maker<'_>, name: &str) {
     tagged_index(maker, name, &Shape::default());
-    let digests: Vec<String> = maker.set.manifests.iter().map(|manifest| manifest.digest.clone()).collect();
+    let digests: Vec<String> = maker
+        .set
+        .manifests
+        .iter()
+        .map(|manifest| manifest.digest.clone())
+        .collect();
     for (number, digest) in digests.into_iter().enumerate() {
         maker.set.tags.push((format!("{name}-{number}"), digest));
     }
