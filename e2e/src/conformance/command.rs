@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
 
-use super::{Options, Profile, Tally, beyond, run};
+use super::{Options, Profile, Tally, beyond, run, with_mistakes};
 use crate::progress::line;
 
 /// Makes the checks of the OCI conformance program against a registry.
@@ -25,6 +25,9 @@ struct Arguments {
     /// Make the checks of our own in place of the official ones
     #[arg(long, conflicts_with_all = ["profile", "sparse"])]
     beyond: bool,
+    /// Check the checks: put proxies before the registry that make one mistake each
+    #[arg(long, conflicts_with_all = ["profile", "sparse", "beyond"])]
+    mistakes: bool,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -36,23 +39,41 @@ enum Level {
 /// Runs the command line; the result is the program's exit code: 0, 1 (a check did not pass) or 2 (used wrongly).
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    let passed = if arguments.mistakes {
+        mistakes(&arguments.host)
+    } else {
+        let tally = checked(&arguments);
+        lines(&tally).iter().for_each(|shown| line(shown));
+        tally.total().is_clean()
+    };
+    if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn checked(arguments: &Arguments) -> Tally {
     let profile = match arguments.profile {
         Level::Stable => Profile::Stable,
         Level::Dev => Profile::Dev,
     };
-    let tally = if arguments.beyond {
+    if arguments.beyond {
         beyond(&arguments.host)
     } else {
         run(&arguments.host, Options::new(profile, arguments.sparse))
+    }
+}
+
+fn mistakes(host: &str) -> bool {
+    let found = match with_mistakes(host) {
+        Ok(found) => found,
+        Err(error) => {
+            line(&format!("{error:#}"));
+            return false;
+        }
     };
-    for shown in lines(&tally) {
-        line(&shown);
+    for (effect, counts) in &found {
+        let verdict = if effect.is(counts) { "found" } else { "MISSED" };
+        line(&format!("{verdict:<7} {effect:<24}{counts}"));
     }
-    if tally.total().is_clean() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    found.iter().all(|(effect, counts)| effect.is(counts))
 }
 
 /// What did not pass, the groups, and the sum.

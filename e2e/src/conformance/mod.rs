@@ -30,10 +30,14 @@ pub mod proxy;
 mod tally;
 mod wire;
 
+use anyhow::Result;
+
 pub use beyond::beyond;
 use client::Client;
 pub use command::{lines, main};
 use content::{Algorithm, Random};
+use mistake::{EFFECTS, Effect};
+use proxy::Proxy;
 pub use tally::{Counts, Tally};
 
 /// Which level of the specification is asked for.
@@ -144,4 +148,19 @@ pub fn run(host: &str, options: Options) -> Tally {
     }
     suite.manifest_errors();
     suite.tally
+}
+
+/// Makes every check against the registry at `host` behind a proxy with one mistake, and each mistake of the table in
+/// turn. The registry must accept sparse content.
+///
+/// # Errors
+/// When a proxy cannot be started.
+pub fn with_mistakes(host: &str) -> Result<Vec<(Effect, Counts)>> {
+    let mut found = Vec::new();
+    for (number, effect) in EFFECTS.iter().enumerate() {
+        let proxy = Proxy::start(host, effect.mistake)?;
+        let options = Options::new(Profile::Dev, true).below(&format!("mistake{number}"));
+        found.push((*effect, run(&proxy.host(), options).total()));
+    }
+    Ok(found)
 }

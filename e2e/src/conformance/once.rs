@@ -2,7 +2,7 @@
 
 use super::{
     Suite,
-    blobs::{Blob, Way},
+    blobs::Blob,
     client::{Body, Request},
     content::{MANIFEST, sha256},
     criteria,
@@ -41,8 +41,7 @@ impl Suite {
                 bytes,
                 corrupt: false,
             };
-            let outcome = self.push_blob(&repository, blob, Way::PostPut);
-            self.tally.record("invalid-digest-format/blob-post-put", outcome);
+            self.push_in_any_way("invalid-digest-format", &repository, blob);
         }
         let outcome = self.put_to_no_digest(&set);
         self.tally.record("invalid-digest-format/manifest-put", outcome);

@@ -10,9 +10,7 @@ use super::{
 use crate::{
     conformance::{
         self, Counts, Options, Profile, Tally,
-        mistake::EFFECTS,
         older::{self, Older},
-        proxy::Proxy,
     },
     servers::Registry,
     shell::Log,
@@ -62,16 +60,14 @@ pub(super) fn mistakes(run: &Run, log: &Log) -> Result<()> {
     let stores = Stores::start(run, Pair::SqliteAndFiles, log)?;
     let registry = stores.registry(program, ("mistaken", &[SPARSE]), log)?;
     let mut missed = Vec::new();
-    for (number, effect) in EFFECTS.iter().enumerate() {
-        let proxy = Proxy::start(&registry.host(), effect.mistake)?;
-        let options = Options::new(Profile::Dev, true).below(&format!("mistake{number}"));
-        let total = conformance::run(&proxy.host(), options).total();
-        let found = (total.failed, total.skipped);
-        let line = format!("{:<24} {total}", format!("{:?}", effect.mistake));
-        if found != (effect.failed, effect.skipped) {
-            missed.push(format!("{line}; {} and {} wanted", effect.failed, effect.skipped));
+    for (effect, counts) in conformance::with_mistakes(&registry.host())? {
+        run.report(format!("{effect:<24}{counts}"));
+        if !effect.is(&counts) {
+            missed.push(format!(
+                "{effect}: {counts}; {} failed, {} skipped wanted",
+                effect.failed, effect.skipped
+            ));
         }
-        run.report(line);
     }
     ensure!(
         missed.is_empty(),
