@@ -43,7 +43,9 @@ pub fn main() -> ExitCode {
         mistakes(&arguments.host)
     } else {
         let tally = checked(&arguments);
-        lines(&tally).iter().for_each(|shown| line(shown));
+        for shown in lines(&tally) {
+            line(&shown);
+        }
         tally.total().is_clean()
     };
     if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }

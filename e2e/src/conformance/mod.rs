@@ -164,3 +164,54 @@ pub fn with_mistakes(host: &str) -> Result<Vec<(Effect, Counts)>> {
     }
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{net::TcpListener, thread};
+
+    use super::*;
+    use wire::{Connection, Head, Headers};
+
+    /// Answers every request with 200 and nothing.
+    fn yes_sayer() -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let host = listener.local_addr().unwrap().to_string();
+        thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                thread::spawn(move || say_yes(Connection::new(stream)).ok());
+            }
+        });
+        host
+    }
+
+    fn say_yes(mut connection: Connection) -> Result<()> {
+        while let Some(request) = connection.read_head()? {
+            connection.read_body(&request.headers, false)?;
+            let mut headers = Headers::default();
+            headers.add("content-length", "0");
+            let first = "HTTP/1.1 200 OK".to_owned();
+            connection.write_head(&Head { first, headers })?;
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_server_that_says_yes_to_everything_passes_the_ping_alone() {
+        let tally = run(&yes_sayer(), Options::new(Profile::Dev, true));
+
+        assert_eq!(tally.total().passed, 1, "{:?}", tally.groups());
+    }
+
+    #[test]
+    fn a_server_that_is_not_there_passes_nothing() {
+        let gone = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .to_string();
+
+        let tally = run(&gone, Options::new(Profile::Stable, false));
+
+        assert_eq!(tally.total().passed, 0, "{:?}", tally.groups());
+    }
+}

@@ -12,6 +12,8 @@ use super::{Options, Profile, Suite, mistake::Mistake, proxy::Proxy, tally::Coun
 use crate::{shell, shell::Log};
 
 const LIMIT: Duration = Duration::from_mins(5);
+/// The end of its output, which sums up.
+const SHOWN: usize = 20;
 const REPORT: &str = "junit.xml";
 /// How many specs the suite has.
 pub const SPECS: usize = 68;
@@ -94,7 +96,7 @@ impl Older<'_> {
             .envs(variables.iter().map(|(name, value)| (name, value)));
         // Its exit code is 1 when a spec failed; what counts is the report.
         let outcome = shell::outcome(&mut command, LIMIT)?;
-        self.log.note(&outcome.stdout)?;
+        self.log.note(&shell::last_lines(&outcome.stdout, SHOWN))?;
         let report = folder.path().join(REPORT);
         fs::read_to_string(&report).with_context(|| format!("run {number} left no report: {}", outcome.stderr))
     }

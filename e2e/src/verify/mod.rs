@@ -128,7 +128,9 @@ fn carry_out(stage: &Stage, run: &Run) -> Result<bool> {
     let word = if outcome.is_ok() { "ok  " } else { "FAIL" };
     line(&format!("{word}  {:<24}{:>12}", stage.name, seconds(took)));
     for reported in run.report.take() {
-        log.note(&reported)?;
+        if outcome.is_ok() {
+            log.note(&reported)?;
+        }
         line(&format!("      {reported}"));
     }
     if let Err(error) = &outcome {

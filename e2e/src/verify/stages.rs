@@ -12,6 +12,7 @@ pub(super) enum Need {
     Helm,
     Clients,
     Images,
+    Conformance,
 }
 
 /// One line of the result.
@@ -136,19 +137,22 @@ pub(super) const STAGES: &[Stage] = &[
         "the checks of the official programs: SQLite, files",
         conformance::sqlite,
     )
-    .of("conformance"),
+    .of("conformance")
+    .needs(&[Need::Conformance]),
     stage(
         "conformance-postgres-s3",
         "the checks of the official programs: PostgreSQL, S3",
         conformance::postgres_s3,
     )
-    .of("conformance"),
+    .of("conformance")
+    .needs(&[Need::Conformance]),
     stage(
         "conformance-redirect",
         "the checks of the official programs: PostgreSQL, S3, signed redirects",
         conformance::redirect,
     )
-    .of("conformance"),
+    .of("conformance")
+    .needs(&[Need::Conformance]),
     stage(
         "conformance-mistakes",
         "the checks find each of fifteen mistakes",

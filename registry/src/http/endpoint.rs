@@ -5,7 +5,7 @@
 
 use super::error::ApiError;
 use http::Method;
-use oci::{Digest, Reference, RepositoryName};
+use oci::{Digest, Reference, ReferenceError, RepositoryName};
 use uuid::Uuid;
 
 /// A request that is for us, its names parsed.
@@ -175,10 +175,15 @@ fn blob(method: &Method, repository: RepositoryName, digest: &str) -> Result<End
 }
 
 fn manifest(method: &Method, repository: RepositoryName, reference: &str) -> Result<Endpoint, ApiError> {
+    let read = || match reference.parse() {
+        // What cannot be a tag is not there; clients that look for one know 404 only.
+        Err(ReferenceError::Tag(wrong)) => Err(ApiError::NoSuchTag(wrong)),
+        read => read.map_err(ApiError::Reference),
+    };
     let reference = || reference.parse().map_err(ApiError::Reference);
     match *method {
-        Method::GET => Ok(Endpoint::GetManifest(repository, reference()?)),
-        Method::HEAD => Ok(Endpoint::HeadManifest(repository, reference()?)),
+        Method::GET => Ok(Endpoint::GetManifest(repository, read()?)),
+        Method::HEAD => Ok(Endpoint::HeadManifest(repository, read()?)),
         Method::PUT => Ok(Endpoint::PutManifest(repository, reference()?)),
         Method::DELETE => Ok(Endpoint::Delete(repository, Deleted::Manifest(reference()?))),
         _ => Err(ApiError::MethodNotAllowed("GET, HEAD, PUT, DELETE")),

@@ -7,7 +7,7 @@ use super::screen::Overload;
 use crate::blobs;
 use crate::distribution::{BodyError, Error, Switch};
 use http::{HeaderValue, StatusCode, header};
-use oci::{DigestError, ErrorBody, ErrorCode, PageError, ReferenceError, RepositoryNameError};
+use oci::{DigestError, ErrorBody, ErrorCode, PageError, ReferenceError, RepositoryNameError, TagError};
 
 /// A request failed.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +26,8 @@ pub(super) enum ApiError {
     DigestMissing,
     #[error(transparent)]
     Reference(ReferenceError),
+    #[error("manifest is not known: {0}")]
+    NoSuchTag(TagError),
     #[error(transparent)]
     Page(PageError),
     #[error("last is not from a link of this list; begin without it")]
@@ -96,6 +98,7 @@ impl ApiError {
             Self::TagsBesideTag | Self::Reference(ReferenceError::Tag(_)) => {
                 (StatusCode::BAD_REQUEST, ErrorCode::ManifestInvalid)
             }
+            Self::NoSuchTag(_) => (StatusCode::NOT_FOUND, ErrorCode::ManifestUnknown),
             Self::Cursor | Self::Page(PageError::PaginationNumberInvalid { .. }) => {
                 (StatusCode::BAD_REQUEST, ErrorCode::PaginationNumberInvalid)
             }

@@ -116,7 +116,6 @@ async fn what_breaks_the_grammar_is_a_bad_request() {
             format!("/v2/{REPOSITORY}/blobs/{}", digest.to_uppercase()),
             "DIGEST_INVALID",
         ),
-        (format!("/v2/{REPOSITORY}/manifests/-no-tag"), "MANIFEST_INVALID"),
         (format!("/v2/{REPOSITORY}/tags/list?n=-1"), "PAGINATION_NUMBER_INVALID"),
     ];
 
@@ -126,6 +125,16 @@ async fn what_breaks_the_grammar_is_a_bad_request() {
         assert_eq!(answer.status(), StatusCode::BAD_REQUEST, "{path}");
         assert_eq!(error_code(answer).await, code, "{path}");
     }
+}
+
+#[tokio::test]
+async fn what_cannot_be_a_tag_is_not_there() {
+    let registry = TestRegistry::start().await;
+
+    let answer = registry.get(&format!("/v2/{REPOSITORY}/manifests/-no-tag")).await;
+
+    assert_eq!(answer.status(), StatusCode::NOT_FOUND);
+    assert_eq!(error_code(answer).await, "MANIFEST_UNKNOWN");
 }
 
 #[tokio::test]

@@ -25,7 +25,7 @@ struct Refusal {
 impl Suite {
     /// Each refusal, with bodies of each size in chunks, 200 times.
     pub(super) fn early_answers(&mut self) {
-        self.tally.begin("early answers, 200 times each");
+        self.tally.begin("early answers");
         "beyond/early".clone_into(&mut self.options.repository);
         let refusals = match self.refusals() {
             Ok(refusals) => refusals,
@@ -38,7 +38,8 @@ impl Suite {
             for (size, length) in SIZES {
                 let body = self.random.bytes(*length);
                 let outcome = self.refused_each_time(refusal, &body, TIMES);
-                self.tally.record(&format!("{}, {size}", refusal.name), outcome);
+                self.tally
+                    .record(&format!("{}, {size}, {TIMES} times", refusal.name), outcome);
             }
         }
         let large = self.random.bytes(5 * 1024 * 1024);

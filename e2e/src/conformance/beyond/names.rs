@@ -2,7 +2,13 @@
 
 use super::{Check, refused};
 use crate::conformance::{
-    Suite, blobs::blob, client::Request, content::sha256, criteria, manifests::manifest, tally::Checked,
+    Suite,
+    blobs::blob,
+    client::Request,
+    content::{MANIFEST, sha256},
+    criteria,
+    manifests::manifest,
+    tally::Checked,
 };
 
 pub(super) const CHECKS: &[Check] = &[
@@ -113,8 +119,12 @@ fn known_name(suite: &mut Suite, name: &str) -> Checked {
     pushed
 }
 
+/// It cannot be pushed, and whoever asks for it learns that it is not there.
 fn tag_is_refused(suite: &mut Suite, tag: &str) -> Checked {
-    statuses(suite, &manifest(&suite.repository(), tag), &[400])
+    let target = manifest(&suite.repository(), tag);
+    refused(&suite.get(target.as_str())?, 404, "MANIFEST_UNKNOWN")?;
+    let image = suite.artifact(&[])?.to_string();
+    refused(&suite.put(tag, MANIFEST, image.as_bytes())?, 400, "MANIFEST_INVALID")
 }
 
 fn wrong_method(suite: &mut Suite) -> Checked {
