@@ -30,10 +30,11 @@ pub mod proxy;
 mod tally;
 mod wire;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 pub use beyond::beyond;
-use client::Client;
+use blobs::{Blob, Way};
+use client::{Client, Request};
 pub use command::{lines, main};
 use content::{Algorithm, Random};
 use mistake::{EFFECTS, Effect};
@@ -148,6 +149,27 @@ pub fn run(host: &str, options: Options) -> Tally {
     }
     suite.manifest_errors();
     suite.tally
+}
+
+/// The status with which a GET of a blob is answered that is pushed for the purpose; a redirect is not followed.
+///
+/// # Errors
+/// When the blob cannot be pushed, or there is no answer.
+pub fn blob_status(host: &str) -> Result<u16> {
+    let mut suite = Suite::new(host, Options::new(Profile::Stable, false).below("probe"));
+    let bytes = suite.random.bytes(1000);
+    let digest = content::sha256(&bytes);
+    let blob = Blob {
+        digest: &digest,
+        bytes: &bytes,
+        corrupt: false,
+    };
+    let repository = suite.repository();
+    if let Err(fault) = suite.push_blob(&repository, blob, Way::PostPut) {
+        bail!("push a blob: {fault}");
+    }
+    let get = Request::new("GET", blobs::blob(&repository, &digest));
+    Ok(Client::new(host).without_redirects().send(&get)?.status)
 }
 
 /// Makes every check against the registry at `host` behind a proxy with one mistake, and each mistake of the table in

@@ -48,6 +48,11 @@ pub(super) fn redirect(run: &Run, log: &Log) -> Result<()> {
     let program = run.tests.program("berth-registry", log)?;
     let stores = Stores::start(run, Pair::PostgresAndS3, log)?;
     let registry = stores.registry(program, ("redirecting", &[SPARSE, REDIRECT]), log)?;
+    let status = conformance::blob_status(&registry.host())?;
+    ensure!(
+        status == 307,
+        "a GET of a blob is not redirected, but answered with {status}"
+    );
     let mut result = Stage::new(run, "PostgreSQL, S3, redirect", log);
     result.official(&registry, Options::new(Profile::Stable, true))?;
     result.older(&registry)?;
