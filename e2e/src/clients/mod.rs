@@ -1,6 +1,6 @@
 //! Clients of registries, real ones: each pushes, pulls and does whatever else it can.
 //!
-//! The demo uses skopeo and the kubelet alone; the stage `clients` uses all of [`CLIENTS`], one file each, and checks
+//! The demo uses skopeo and the kubelet alone; the stage `clients` uses all of `CLIENTS`, one file each, and checks
 //! after every operation at the registry itself that what was pushed is there, whole.
 
 use anyhow::Result;
