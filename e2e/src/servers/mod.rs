@@ -4,13 +4,17 @@ use std::net::{IpAddr, TcpListener};
 
 use anyhow::{Context, Result};
 
+mod azurite;
 mod postgres;
 mod registry;
 mod seaweedfs;
+mod versitygw;
 
+pub use azurite::Azurite;
 pub use postgres::{Postgres, Release};
 pub use registry::Registry;
 pub use seaweedfs::SeaweedFs;
+pub use versitygw::VersityGw;
 
 /// A port of `address` that was free a moment ago.
 ///

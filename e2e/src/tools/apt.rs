@@ -33,6 +33,8 @@ pub const SKOPEO: Package = package("skopeo", "/usr/bin/skopeo");
 pub const POSTGRESQL: Package = package("postgresql-15", "/usr/lib/postgresql/15/bin/postgres");
 /// pip, which fetches what the Python index has.
 pub const PIP: Package = package("python3-pip", "/usr/bin/pip3");
+/// What runs the programs of the npm registry, and what fetches them.
+pub const NPM: [Package; 2] = [package("nodejs", "/usr/bin/node"), package("npm", "/usr/bin/npm")];
 /// The shell of the images; static, because an image has no C library.
 pub const BUSYBOX: Package = package("busybox-static", "/usr/share/doc/busybox-static/copyright");
 /// The certificates that the images trust.

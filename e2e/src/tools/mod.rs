@@ -12,9 +12,11 @@ pub mod clients;
 pub mod conformance;
 pub mod go;
 pub mod kubernetes;
+pub mod npm;
 pub mod wheels;
 
 const HELM: &str = "v3.22.0";
+const VERSITYGW: &str = "v1.8.0";
 
 /// Helm 3: the one in PATH, or one that is built once.
 ///
@@ -25,6 +27,15 @@ pub fn helm(cache: &Cache, log: &Log) -> Result<PathBuf> {
         return Ok(found);
     }
     go::install(cache, &format!("helm.sh/helm/v3/cmd/helm@{HELM}"), log).context("get helm")
+}
+
+/// `versitygw`, the second S3 server's program: two minutes of two idle cores the first time.
+///
+/// # Errors
+/// When it cannot be built.
+pub fn versitygw(cache: &Cache, log: &Log) -> Result<PathBuf> {
+    let package = format!("github.com/versity/versitygw/cmd/versitygw@{VERSITYGW}");
+    go::install(cache, &package, log).context("get the second S3 server")
 }
 
 /// Skopeo, the client that pushes and pulls.

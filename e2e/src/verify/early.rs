@@ -24,11 +24,14 @@ pub(super) fn begin(cache: &Cache, stages: &[&Stage]) -> Result<Early> {
     let mut builds = Vec::new();
     let (with_kubernetes, with_helm, with_clients) =
         (needed(Need::Kubernetes), needed(Need::Helm), needed(Need::Clients));
-    let with_conformance = needed(Need::Conformance);
-    if with_kubernetes || with_helm || with_clients || with_conformance {
+    let (with_versitygw, with_conformance) = (needed(Need::VersityGw), needed(Need::Conformance));
+    if with_kubernetes || with_helm || with_clients || with_conformance || with_versitygw {
         let cache = cache.clone();
         // One Go build at a time: the second finds what the first has fetched, and memory stays within bounds.
         builds.push(Background::start(log("go")?, move |log| {
+            if with_versitygw {
+                tools::versitygw(&cache, log)?;
+            }
             if with_conformance {
                 tools::conformance::suite(&cache, log)?;
             }

@@ -1,12 +1,15 @@
 //! The stages of the data plane: the same tests on every pair of a database and a store.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::{
+    any::Any,
+    net::{IpAddr, Ipv4Addr},
+};
 
 use anyhow::Result;
 
 use super::{Run, source::integration};
 use crate::{
-    servers::{Postgres, Release, SeaweedFs},
+    servers::{Azurite, Postgres, Release, SeaweedFs, VersityGw},
     shell::Log,
 };
 
@@ -26,7 +29,14 @@ enum Rows {
 enum Bytes {
     Files,
     S3,
+    VersityGw,
+    Azure,
+    /// The one that the tests bring along.
+    OwnGcs,
 }
+
+/// A variable of the tests and its value.
+type Setting = (&'static str, String);
 
 pub(super) fn layering(run: &Run, log: &Log) -> Result<()> {
     integration(run, ("registry", "layering"), &[], log)
@@ -50,6 +60,18 @@ pub(super) fn s3_sqlite(run: &Run, log: &Log) -> Result<()> {
 
 pub(super) fn s3_postgres(run: &Run, log: &Log) -> Result<()> {
     on(run, IT, (Rows::Postgres(Release::Newest), Bytes::S3), log)
+}
+
+pub(super) fn s3_versitygw(run: &Run, log: &Log) -> Result<()> {
+    on(run, IT, (Rows::Sqlite, Bytes::VersityGw), log)
+}
+
+pub(super) fn azure(run: &Run, log: &Log) -> Result<()> {
+    on(run, IT, (Rows::Sqlite, Bytes::Azure), log)
+}
+
+pub(super) fn gcs(run: &Run, log: &Log) -> Result<()> {
+    on(run, IT, (Rows::Sqlite, Bytes::OwnGcs), log)
 }
 
 pub(super) fn crash_sqlite(run: &Run, log: &Log) -> Result<()> {
@@ -80,19 +102,45 @@ fn on(run: &Run, target: (&str, &str), (rows, bytes): (Rows, Bytes), log: &Log) 
             Some(server)
         }
     };
-    let _s3 = match bytes {
-        Bytes::Files => None,
+    let (store, _store) = store(run, bytes, log)?;
+    settings.extend(store);
+    integration(run, target, &settings, log)
+}
+
+/// Starts a store; it lives as long as the second value.
+fn store(run: &Run, bytes: Bytes, log: &Log) -> Result<(Vec<Setting>, Box<dyn Any>)> {
+    let started: (Vec<Setting>, Box<dyn Any>) = match bytes {
+        Bytes::Files => (Vec::new(), Box::new(())),
         Bytes::S3 => {
             let server = SeaweedFs::start(&run.cache, LOOPBACK, log)?;
-            settings.push(("BERTH_TEST_S3_ENDPOINT", server.endpoint()));
-            settings.push(("BERTH_TEST_S3_BUCKET", SeaweedFs::BUCKET.to_owned()));
-            settings.push(("BERTH_TEST_S3_ACCESS_KEY_ID", SeaweedFs::ACCESS_KEY_ID.to_owned()));
-            settings.push((
-                "BERTH_TEST_S3_SECRET_ACCESS_KEY",
-                SeaweedFs::SECRET_ACCESS_KEY.to_owned(),
-            ));
-            Some(server)
+            let key = (SeaweedFs::ACCESS_KEY_ID, SeaweedFs::SECRET_ACCESS_KEY);
+            (s3(server.endpoint(), SeaweedFs::BUCKET, key), Box::new(server))
         }
+        Bytes::VersityGw => {
+            let server = VersityGw::start(&run.cache, LOOPBACK, log)?;
+            let key = (VersityGw::ACCESS_KEY_ID, VersityGw::SECRET_ACCESS_KEY);
+            (s3(server.endpoint(), VersityGw::BUCKET, key), Box::new(server))
+        }
+        Bytes::Azure => {
+            let server = Azurite::start(&run.cache, LOOPBACK, log)?;
+            let settings = vec![
+                ("BERTH_TEST_AZURE_ENDPOINT", server.endpoint()),
+                ("BERTH_TEST_AZURE_ACCOUNT", Azurite::ACCOUNT.to_owned()),
+                ("BERTH_TEST_AZURE_CONTAINER", Azurite::CONTAINER.to_owned()),
+                ("BERTH_TEST_AZURE_ACCESS_KEY", Azurite::ACCESS_KEY.to_owned()),
+            ];
+            (settings, Box::new(server))
+        }
+        Bytes::OwnGcs => (vec![("BERTH_TEST_GCS", "own".to_owned())], Box::new(())),
     };
-    integration(run, target, &settings, log)
+    Ok(started)
+}
+
+fn s3(endpoint: String, bucket: &str, (id, secret): (&str, &str)) -> Vec<Setting> {
+    vec![
+        ("BERTH_TEST_S3_ENDPOINT", endpoint),
+        ("BERTH_TEST_S3_BUCKET", bucket.to_owned()),
+        ("BERTH_TEST_S3_ACCESS_KEY_ID", id.to_owned()),
+        ("BERTH_TEST_S3_SECRET_ACCESS_KEY", secret.to_owned()),
+    ]
 }

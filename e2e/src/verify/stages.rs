@@ -9,6 +9,7 @@ use crate::shell::Log;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Need {
     Kubernetes,
+    VersityGw,
     Helm,
     Clients,
     Images,
@@ -102,6 +103,23 @@ pub(super) const STAGES: &[Stage] = &[
         registry::s3_postgres,
     )
     .of("s3"),
+    stage(
+        "s3-versitygw",
+        "the data plane on SQLite and an S3 server of other make",
+        registry::s3_versitygw,
+    )
+    .of("s3")
+    .needs(&[Need::VersityGw]),
+    stage(
+        "azure",
+        "the data plane on SQLite and the emulator of Azure's Blob Storage",
+        registry::azure,
+    ),
+    stage(
+        "gcs",
+        "the data plane on SQLite and a Google Cloud Storage of our own",
+        registry::gcs,
+    ),
     stage(
         "crash-sqlite",
         "kill -9 amid pushes loses nothing: SQLite, files",
