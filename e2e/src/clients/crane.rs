@@ -1,6 +1,6 @@
 //! Crane: go-containerregistry, which ko, kaniko, cosign and flux use too.
 
-use std::{path::PathBuf, process::Command};
+use std::{path::PathBuf, process::Command, time::Duration};
 
 use anyhow::{Result, ensure};
 
@@ -13,8 +13,11 @@ use super::{
 };
 use crate::{
     image::Layer,
+    shell,
     tools::clients::{Program, Programs},
 };
+
+const LIMIT: Duration = Duration::from_mins(1);
 
 struct Crane(Program);
 
@@ -46,6 +49,25 @@ impl Crane {
         }
         self.run(site, &["pull", "--format", "oci", from, &to.display().to_string()])?;
         Ok(to)
+    }
+}
+
+impl Crane {
+    /// There and back over TLS and HTTP/2, with an authority that the machine does not know.
+    fn over_tls(&self, site: &Site<'_>) -> Result<()> {
+        let (image, there) = (&site.images.image, site.secure_at("app:v1"));
+        let to = site.path("over-tls");
+        let (from, back) = (image.folder.display().to_string(), to.display().to_string());
+        let steps: [&[&str]; 2] = [&["push", &from, &there], &["pull", "--format", "oci", &there, &back]];
+        let authority = site.secure().certificates.join("ca.crt");
+        for step in steps {
+            site.run(self.command(site, step).env("SSL_CERT_FILE", &authority))?;
+        }
+        ensure!(entry(&to)? == image.archive.digest, "another image came over TLS");
+        let mut wire = self.command(site, &["digest", "--verbose", &there]);
+        let said = shell::outcome(wire.env("SSL_CERT_FILE", &authority), LIMIT)?;
+        ensure!(said.stderr.contains("HTTP/2.0 200"), "not over HTTP/2: {}", said.stderr);
+        Ok(())
     }
 }
 
@@ -136,7 +158,7 @@ impl Client for Crane {
         Ok(after.into())
     }
 
-    /// Images changed where they are, tags without a transfer, single blobs and manifests, an index of what is there.
+    /// Images changed where they are, tags without a transfer, single manifests, an index of what is there, TLS.
     fn habits(&self, site: &Site<'_>) -> Result<Cell> {
         let (app, changed) = (site.at("app:v1"), site.at("app:changed"));
         self.run(site, &["mutate", "--label", "changed=yes", "--tag", &changed, &app])?;
@@ -162,6 +184,7 @@ impl Client for Crane {
         let (there, new) = (site.at("index:v1"), site.at("index:more"));
         self.run(site, &["index", "append", &there, "--manifest", &app, "--tag", &new])?;
         site.index_pushed("index", "more")?;
+        self.over_tls(site)?;
         DONE
     }
 

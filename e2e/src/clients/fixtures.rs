@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::image::{Archive, Compression, Image, Layer, Settings, write_index};
 
-/// Large enough to be cut off in the middle, and for clients that go on only after a megabyte.
+/// Large enough to be cut off in the middle, and for several chunks.
 pub(super) const LARGE_BYTES: usize = 6_000_000;
 
 /// An image or an index, as a file and as a folder.

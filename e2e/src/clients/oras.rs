@@ -17,7 +17,7 @@ use crate::tools::clients::{Program, Programs};
 
 const KIND: &str = "application/vnd.example.artifact";
 /// As many notes, each as large, do not fit in one page of the referrers (4 MiB).
-const NOTES: usize = 16;
+const NOTES: usize = 24;
 const NOTE_BYTES: usize = 200_000;
 
 struct Oras(Program);

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::{
     access_log::{AccessLog, Answered},
-    fixtures::{Fixtures, LARGE_BYTES, Layout},
+    fixtures::{Fixtures, Layout},
     relay::{Direction, Relay},
     remote::{Manifest, Remote},
 };
@@ -21,6 +21,8 @@ use crate::{shell, shell::Log, wait};
 const LIMIT: Duration = Duration::from_mins(2);
 /// A line of the registry's log may come a moment after the answer.
 const LOG_LIMIT: Duration = Duration::from_secs(10);
+/// In the large layer, and less than a megabyte: some clients take it in pieces of that size over several connections.
+const CUT_AFTER_BYTES: usize = 800_000;
 /// How often a person would start a command that failed.
 const RUNS: usize = 3;
 
@@ -31,6 +33,17 @@ pub(crate) struct Target {
     pub(crate) host: String,
     /// What it writes.
     pub(crate) log: AccessLog,
+    /// Another one, that speaks TLS.
+    pub(crate) secure: Secure,
+}
+
+/// A registry that speaks TLS.
+#[derive(Debug)]
+pub(crate) struct Secure {
+    /// `127.0.0.1:PORT`.
+    pub(crate) host: String,
+    /// The folder with the certificate `ca.crt` of who signed its own.
+    pub(crate) certificates: PathBuf,
 }
 
 /// Where one client works.
@@ -104,6 +117,16 @@ impl<'a> Site<'a> {
     /// As [`Site::at`], through the relay.
     pub(super) fn through_relay(&self, name: &str) -> String {
         format!("{}/{}/{name}", self.relay(), self.client)
+    }
+
+    /// The registry that speaks TLS.
+    pub(super) fn secure(&self) -> &Secure {
+        &self.target.secure
+    }
+
+    /// `HOST:PORT/CLIENT/NAME:TAG` there.
+    pub(super) fn secure_at(&self, name: &str) -> String {
+        format!("{}/{}/{name}", self.target.secure.host, self.client)
     }
 
     /// A program with a home of its own.
@@ -229,7 +252,7 @@ impl<'a> Site<'a> {
     /// Cuts off what `work` transfers, and starts it again while it fails, a few times at most.
     pub(super) fn cut(&self, direction: Direction, mut work: impl FnMut() -> Result<()>) -> Result<After> {
         let (mark, cuts) = (self.mark()?, self.relay.cuts());
-        self.relay.cut_after(direction, LARGE_BYTES / 2);
+        self.relay.cut_after(direction, CUT_AFTER_BYTES);
         let mut runs = 1;
         while let Err(error) = work() {
             self.log.note(&format!("run {runs} failed: {error:#}"))?;

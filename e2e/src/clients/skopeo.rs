@@ -92,6 +92,31 @@ fn layout(folder: &std::path::Path) -> String {
     format!("oci:{}:v1", folder.display())
 }
 
+/// There and back over TLS, with an authority that the machine does not know.
+fn over_tls(site: &Site<'_>) -> Result<()> {
+    let (image, there) = (&site.images.image, format!("docker://{}", site.secure_at("app:v1")));
+    let folder = site.secure().certificates.display().to_string();
+    let (from, back) = (
+        layout(&image.folder),
+        format!("dir:{}", site.path("over-tls").display()),
+    );
+    for (option, from, to) in [("--dest-cert-dir", &from, &there), ("--src-cert-dir", &there, &back)] {
+        site.run(&mut skopeo(
+            site,
+            &["copy", "--preserve-digests", option, &folder, from, to],
+        )?)?;
+    }
+    ensure!(
+        pulled(site, "over-tls")? == image.archive.digest,
+        "another image came over TLS"
+    );
+    ensure!(
+        site.run(&mut skopeo(site, &["inspect", &there])?).is_err(),
+        "an authority that nobody named was trusted"
+    );
+    Ok(())
+}
+
 /// The digest of the image in a folder that was copied to.
 fn pulled(site: &Site<'_>, name: &str) -> Result<String> {
     Ok(sum(&fs::read(site.path(name).join("manifest.json"))?))
@@ -177,7 +202,7 @@ impl Client for Skopeo {
         Ok(after.into())
     }
 
-    /// Docker's manifests, other compressions, and whole repositories at once.
+    /// Docker's manifests, other compressions, whole repositories at once, and TLS.
     fn habits(&self, site: &Site<'_>) -> Result<Cell> {
         let from = layout(&site.images.image.folder);
         for (tag, options) in [
@@ -194,6 +219,7 @@ impl Client for Skopeo {
         for tag in ["v2s2", "zstd"] {
             site.pushed(("synced/habits", tag), &site.images.image)?;
         }
+        over_tls(site)?;
         DONE
     }
 

@@ -17,7 +17,7 @@ const NAMES: &str = "DNS:localhost,DNS:node,DNS:kubernetes,DNS:kubernetes.defaul
 ///
 /// # Errors
 /// When openssl is not there or fails.
-pub(super) fn make(folder: &Path) -> Result<()> {
+pub(crate) fn make(folder: &Path) -> Result<()> {
     std::fs::create_dir_all(folder)?;
     make_all(folder).context("make the cluster's certificates")
 }

@@ -16,7 +16,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use sha2::{Digest, Sha256};
 
-mod certificates;
+pub(crate) mod certificates;
 mod cgroups;
 mod control_plane;
 mod down;

@@ -40,12 +40,13 @@ pub const BUSYBOX: Package = package("busybox-static", "/usr/share/doc/busybox-s
 /// The certificates that the images trust.
 pub const CERTIFICATES: Package = package("ca-certificates", "/etc/ssl/certs/ca-certificates.crt");
 /// The container engines that push and pull, and what they stand on.
-pub const ENGINES: [Package; 7] = [
+pub const ENGINES: [Package; 8] = [
     package("containerd", "/usr/bin/containerd"),
     package("runc", "/usr/sbin/runc"),
     package("docker.io", "/usr/sbin/dockerd"),
     package("podman", "/usr/bin/podman"),
     package("buildah", "/usr/bin/buildah"),
+    package("openssl", "/usr/bin/openssl"),
     package("mount", "/bin/mount"),
     package("util-linux", "/usr/bin/unshare"),
 ];
