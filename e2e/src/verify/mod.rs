@@ -14,6 +14,7 @@ use crate::{
 mod chart;
 mod clients;
 mod conformance;
+mod corpus;
 mod early;
 mod kubernetes;
 mod registry;

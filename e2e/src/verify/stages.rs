@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::{Run, chart, clients, conformance, kubernetes, registry, source};
+use super::{Run, chart, clients, conformance, corpus, kubernetes, registry, source};
 use crate::shell::Log;
 
 /// What a stage needs that takes long to build: it is begun before the first stage.
@@ -119,6 +119,11 @@ pub(super) const STAGES: &[Stage] = &[
         "gcs",
         "the data plane on SQLite and a Google Cloud Storage of our own",
         registry::gcs,
+    ),
+    stage(
+        "corpus",
+        "no input that is bad or odd surprises the API, its log or its memory",
+        corpus::corpus,
     ),
     stage(
         "crash-sqlite",

@@ -1,9 +1,7 @@
 //! Which endpoint of the distribution specification a request means. Pure.
-//!
-//! Repository names contain slashes, so the path is read from the right; a repository may have components called
-//! `blobs` or `manifests`. The path arrives percent-decoded, once.
 
 use super::error::ApiError;
+use super::path::{self, Suffix, Target};
 use http::Method;
 use oci::{Digest, Reference, ReferenceError, RepositoryName};
 use uuid::Uuid;
@@ -76,31 +74,17 @@ impl Endpoint {
     }
 }
 
-/// The part of the path behind the repository's name.
-enum Suffix<'p> {
-    Uploads,
-    Upload(&'p str),
-    Blob(&'p str),
-    Manifest(&'p str),
-    Tags,
-    Referrers(&'p str),
-}
-
 /// Reads a request's method and path.
 ///
 /// # Errors
 /// A path or method that no endpoint has, or a name that breaks its grammar, in the order in which a client should
 /// learn of them.
 pub(super) fn parse(method: &Method, path: &str) -> Result<Endpoint, ApiError> {
-    let rest = match path.strip_prefix("/v2") {
-        Some("" | "/") => return only_reads(method, Endpoint::Ping),
-        Some(rest) => rest.strip_prefix('/').ok_or(ApiError::RouteUnknown)?,
-        None => return Err(ApiError::RouteUnknown),
+    let (name, suffix) = match path::target(path).ok_or(ApiError::RouteUnknown)? {
+        Target::Ping => return only_reads(method, Endpoint::Ping),
+        Target::Catalog => return only_reads(method, Endpoint::Catalog),
+        Target::Repository(name, suffix) => (name, suffix),
     };
-    if rest == "_catalog" {
-        return only_reads(method, Endpoint::Catalog);
-    }
-    let (name, suffix) = split(rest).ok_or(ApiError::RouteUnknown)?;
     let repository: RepositoryName = name.parse().map_err(ApiError::Name)?;
     match suffix {
         Suffix::Uploads => match *method {
@@ -119,30 +103,6 @@ pub(super) fn parse(method: &Method, path: &str) -> Result<Endpoint, ApiError> {
             ))
         }
     }
-}
-
-fn split(rest: &str) -> Option<(&str, Suffix<'_>)> {
-    if let Some(name) = rest
-        .strip_suffix("/blobs/uploads/")
-        .or_else(|| rest.strip_suffix("/blobs/uploads"))
-    {
-        return Some((name, Suffix::Uploads));
-    }
-    if let Some(name) = rest.strip_suffix("/tags/list") {
-        return Some((name, Suffix::Tags));
-    }
-    let (before, last) = rest.rsplit_once('/')?;
-    if let Some(name) = before.strip_suffix("/blobs/uploads") {
-        return Some((name, Suffix::Upload(last)));
-    }
-    let (name, kind) = before.rsplit_once('/')?;
-    let suffix = match kind {
-        "manifests" => Suffix::Manifest(last),
-        "blobs" => Suffix::Blob(last),
-        "referrers" => Suffix::Referrers(last),
-        _ => return None,
-    };
-    Some((name, suffix))
 }
 
 fn only_reads(method: &Method, endpoint: Endpoint) -> Result<Endpoint, ApiError> {

@@ -15,12 +15,14 @@ mod forwarded;
 mod front;
 mod management;
 mod metrics;
+mod path;
 mod pull;
 mod push;
 mod ranges;
 mod redirect;
 mod referrers;
 mod screen;
+mod shown;
 mod warnings;
 
 pub use addressing::Addressing;
@@ -43,6 +45,7 @@ use error::ApiError;
 use futures::stream;
 use http::{Method, StatusCode, header};
 use oci::query;
+use shown::shown;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -110,8 +113,8 @@ async fn serve(api: &Api, request: Request, client: ClientAddress) -> Answer {
     tracing::info!(
         request_id,
         %client,
-        method = %head.method,
-        path = head.uri.path(),
+        method = %shown(head.method.as_str()),
+        path = %shown(head.uri.path()),
         status = answer.status().as_u16(),
         seconds = took.as_secs_f64(),
         "{name}"

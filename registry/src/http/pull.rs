@@ -83,8 +83,9 @@ fn requested(headers: &HeaderMap, digest: &Digest, size: u64) -> RangeRequest {
     let range = headers
         .get(header::RANGE)
         .filter(|_| !stale)
-        .map(|value| value.to_str().unwrap_or_default());
-    ByteRange::requested(range, size)
+        // Odd bytes make a range unreadable, not absent.
+        .map(|value| String::from_utf8_lossy(value.as_bytes()));
+    ByteRange::requested(range.as_deref(), size)
 }
 
 fn tagged(answer: Answer, digest: &Digest, cache: &'static str) -> Answer {

@@ -153,11 +153,13 @@ pub(super) async fn put_manifest(
         Some(_) | None => body.collect(limit).await?,
     };
     let payload = payload.ok_or(ApiError::ManifestTooLarge { limit })?;
+    // Odd bytes make a type unknown, not absent.
     let content_type = head.headers.get(header::CONTENT_TYPE);
+    let content_type = content_type.map(|value| String::from_utf8_lossy(value.as_bytes()));
     let put = ManifestPut {
         reference,
         tags: &tags,
-        content_type: content_type.and_then(|value| value.to_str().ok()),
+        content_type: content_type.as_deref(),
         payload: &payload,
     };
     let stored = distribution.put_manifest(repository, put).await?;
