@@ -16,6 +16,7 @@ mod clients;
 mod conformance;
 mod corpus;
 mod early;
+mod fuzz;
 mod kubernetes;
 mod registry;
 mod source;

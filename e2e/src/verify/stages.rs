@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::{Run, chart, clients, conformance, corpus, kubernetes, registry, source};
+use super::{Run, chart, clients, conformance, corpus, fuzz, kubernetes, registry, source};
 use crate::shell::Log;
 
 /// What a stage needs that takes long to build: it is begun before the first stage.
@@ -124,6 +124,11 @@ pub(super) const STAGES: &[Stage] = &[
         "corpus",
         "no input that is bad or odd surprises the API, its log or its memory",
         corpus::corpus,
+    ),
+    stage(
+        "fuzz",
+        "each fuzz target runs for five seconds and finds nothing",
+        fuzz::fuzz,
     ),
     stage(
         "crash-sqlite",
