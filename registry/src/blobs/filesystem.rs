@@ -10,13 +10,16 @@
 
 use super::append::{Appended, End, Position, WriteClaim, comparable, digester};
 use super::error::{AppendError, Error, Mismatch, path_of};
+use super::file::{self, Buffers};
 use super::keys;
+use super::read::BlobBody;
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
 use object_store::local::LocalFileSystem;
 use oci::Digester;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Seek, SeekFrom, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::task::spawn_blocking;
@@ -32,6 +35,7 @@ const LOCK_POLL: Duration = Duration::from_millis(10);
 pub(super) struct Filesystem {
     root: PathBuf,
     objects: LocalFileSystem,
+    buffers: Buffers,
 }
 
 /// A file that is being written, and the hash of what it holds.
@@ -54,13 +58,21 @@ impl Filesystem {
         let objects = LocalFileSystem::new_with_prefix(&root)
             .map_err(|source| Error::of("open", &shown, source))?
             .with_fsync(true);
-        let filesystem = Self { root, objects };
+        let filesystem = Self {
+            root,
+            objects,
+            buffers: Buffers::default(),
+        };
         filesystem.try_writing()?;
         Ok(filesystem)
     }
 
     pub(super) fn objects(&self) -> &LocalFileSystem {
         &self.objects
+    }
+
+    pub(super) async fn read(&self, key: &str, range: Range<u64>) -> Result<BlobBody, Error> {
+        file::open(self.root.join(path_of("", key)?.as_ref()), key, range, &self.buffers).await
     }
 
     pub(super) async fn probe(&self) -> Result<(), Error> {
@@ -80,7 +92,7 @@ impl Filesystem {
     pub(super) async fn append<S, E, C>(
         &self,
         at: Position,
-        body: S,
+        mut body: S,
         end: End,
         claim: &C,
     ) -> Result<Appended, AppendError<E>>
@@ -90,30 +102,62 @@ impl Filesystem {
         C: WriteClaim,
     {
         let key = at.object_key.clone();
+        let (pieces, over) = gather(&mut body).await.map_err(AppendError::Body)?;
         let file = lock_when_free(self.root.join(path_of("", &key)?.as_ref()), &key).await?;
         // Only now: whoever had the lock before may have made this file a blob.
         claim.confirm().await?;
-        let opened = spawn_blocking(move || open_writer(file, &at, end)).await?;
-        let writer = write_all(opened.map_err(Error::file("open", &key))?, body, &key).await?;
-        if let Some(expected) = comparable(&writer.digester, end) {
-            let actual = writer.digester.clone().finish();
-            if actual != expected {
-                return Err(AppendError::DigestMismatch(Box::new(Mismatch { expected, actual })));
-            }
-        }
-        let (stored_bytes, hasher) = (writer.size, writer.digester.save());
-        let parent = self.root.join(parent_of(&key));
-        let synced = spawn_blocking(move || sync(&writer, &parent)).await?;
-        synced.map_err(Error::file("sync", &key))?;
+        let folder = self.root.join(parent_of(&key));
+        // A body that has come whole is written, compared and synced on one trip to a thread that may block.
+        let ended = if over {
+            let whole = move || open_writer(file, &at, end).and_then(|w| close(write_batch(w, &pieces)?, end, &folder));
+            spawn_blocking(whole).await?
+        } else {
+            let begun = move || write_batch(open_writer(file, &at, end)?, &pieces);
+            let writer = spawn_blocking(begun).await?.map_err(Error::file("write", &key))?;
+            let writer = write_all(writer, body, &key).await?;
+            spawn_blocking(move || close(writer, end, &folder)).await?
+        };
+        let writer = ended
+            .map_err(Error::file("write", &key))?
+            .map_err(AppendError::DigestMismatch)?;
         Ok(Appended {
-            stored_bytes,
-            hasher,
+            stored_bytes: writer.size,
+            hasher: writer.digester.save(),
             multipart_id: None,
             parts: Vec::new(),
             tail_key: None,
             object_key: key,
         })
     }
+}
+
+/// Compares what was written with the digest it must have, and makes it durable when it is that.
+fn close(writer: Writer, end: End, folder: &Path) -> io::Result<Result<Writer, Box<Mismatch>>> {
+    if let Some(expected) = comparable(&writer.digester, end) {
+        let actual = writer.digester.clone().finish();
+        if actual != expected {
+            return Ok(Err(Box::new(Mismatch { expected, actual })));
+        }
+    }
+    sync(&writer, folder)?;
+    Ok(Ok(writer))
+}
+
+/// The next batch of a body, and whether the body is over.
+async fn gather<S, E>(body: &mut S) -> Result<(Vec<Bytes>, bool), E>
+where
+    S: Stream<Item = Result<Bytes, E>> + Send + Unpin,
+{
+    let mut pieces = Vec::new();
+    let mut gathered = 0;
+    while gathered < BATCH {
+        let Some(piece) = body.next().await.transpose()? else {
+            return Ok((pieces, true));
+        };
+        gathered += piece.len();
+        pieces.push(piece);
+    }
+    Ok((pieces, false))
 }
 
 fn parent_of(key: &str) -> &str {
@@ -223,19 +267,10 @@ where
     S: Stream<Item = Result<Bytes, E>> + Send + Unpin,
 {
     let mut turn = Turn::Idle(Box::new(writer));
-    let mut batch = Vec::new();
-    let mut gathered = 0;
     loop {
-        let piece = body.next().await.transpose().map_err(AppendError::Body)?;
-        let over = piece.is_none();
-        if let Some(piece) = piece {
-            gathered += piece.len();
-            batch.push(piece);
-        }
-        if gathered >= BATCH || (over && gathered > 0) {
+        let (pieces, over) = gather(&mut body).await.map_err(AppendError::Body)?;
+        if !pieces.is_empty() {
             let writer = turn.writer(key).await?;
-            let pieces = std::mem::take(&mut batch);
-            gathered = 0;
             turn = Turn::Busy(spawn_blocking(move || write_batch(writer, &pieces)));
         }
         if over {

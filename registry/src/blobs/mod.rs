@@ -8,6 +8,7 @@
 
 mod append;
 mod error;
+mod file;
 mod filesystem;
 pub mod keys;
 mod memory;
@@ -173,7 +174,7 @@ impl BlobStore {
     /// `NotFound` when the object is gone; the stream fails when it turns out shorter than it should be.
     pub async fn read(&self, key: &str, range: std::ops::Range<u64>) -> Result<BlobBody, Error> {
         match &self.objects {
-            Kind::Filesystem(filesystem) => read::open(filesystem.objects(), &error::path_of("", key)?, range).await,
+            Kind::Filesystem(filesystem) => filesystem.read(key, range).await,
             Kind::Multipart(multipart) => read::open(multipart.objects(), &multipart.path(key)?, range).await,
         }
     }

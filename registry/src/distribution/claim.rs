@@ -68,7 +68,7 @@ impl Distribution {
             settled: false,
         };
         let until = self.after(self.limits.claim);
-        let mut tx = self.metadata.begin().await?;
+        let mut tx = self.metadata.begin_claim().await?;
         let claimed = uploads::claim(&mut tx, claim, repository, self.now(), until).await?;
         tx.commit().await?;
         guard.settled = claimed.is_none();
@@ -120,7 +120,7 @@ impl Held {
         let distribution = &self.guard.distribution;
         let until = distribution.after(distribution.limits.claim);
         let expires_at = distribution.after(distribution.limits.upload_expiry);
-        let mut tx = distribution.metadata.begin().await?;
+        let mut tx = distribution.metadata.begin_claim().await?;
         let kept = uploads::renew(&mut tx, self.claim, until, expires_at).await?;
         tx.commit().await?;
         Ok(kept)
@@ -168,10 +168,13 @@ impl Held {
 impl WriteClaim for Held {
     async fn confirm(&self) -> Result<(), ClaimError> {
         let held = async {
-            let mut reader = self.guard.distribution.metadata.read().await?;
-            uploads::is_held(&mut reader, self.claim).await
+            // Not as a reader: those may see the claim only later.
+            let mut tx = self.guard.distribution.metadata.begin_claim().await?;
+            let is_held = uploads::is_held(&mut tx, self.claim).await?;
+            tx.commit().await?;
+            Ok(is_held)
         };
-        verdict(held.await.map_err(Error::Database))
+        verdict(held.await)
     }
 
     async fn multipart_begun(&self, id: &str, object_key: &str) -> Result<(), ClaimError> {
@@ -189,7 +192,7 @@ fn verdict(held: Result<bool, Error>) -> Result<(), ClaimError> {
 
 impl Guard {
     async fn release(&self) -> Result<(), Error> {
-        let mut tx = self.distribution.metadata.begin().await?;
+        let mut tx = self.distribution.metadata.begin_claim().await?;
         uploads::release(&mut tx, self.claim).await?;
         Ok(tx.commit().await?)
     }

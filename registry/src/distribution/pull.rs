@@ -5,7 +5,7 @@ use super::error::Error;
 use crate::blobs::BlobBody;
 use crate::metadata::blobs::{self, Blob};
 use crate::metadata::manifests::{self, StoredManifest};
-use crate::metadata::repositories;
+use crate::metadata::{self, Reader, RepositoryKey, repositories};
 use oci::{Digest, Reference, RepositoryName};
 use std::ops::Range;
 use std::time::Duration;
@@ -54,13 +54,25 @@ impl Distribution {
     /// `NameUnknown`, `ManifestUnknown`.
     pub async fn manifest(&self, repository: &RepositoryName, reference: &Reference) -> Result<StoredManifest, Error> {
         let mut reader = self.metadata.read().await?;
-        let key = repositories::find(&mut reader, repository)
-            .await?
-            .ok_or(Error::NameUnknown)?;
-        let found = match reference {
-            Reference::Tag(tag) => manifests::by_tag(&mut reader, key, tag).await?,
-            Reference::Digest(digest) => manifests::by_digest(&mut reader, key, digest).await?,
-        };
+        if let Some(key) = self.metadata.key_hint(repository)
+            && let Some(found) = named(&mut reader, (key, repository), reference).await?
+        {
+            return Ok(found);
+        }
+        let key = self.metadata.look_up(&mut reader, repository).await?;
+        let key = key.ok_or(Error::NameUnknown)?;
+        let found = named(&mut reader, (key, repository), reference).await?;
         found.ok_or_else(|| Error::ManifestUnknown(reference.to_string()))
+    }
+}
+
+async fn named(
+    reader: &mut Reader,
+    of: (RepositoryKey, &RepositoryName),
+    reference: &Reference,
+) -> Result<Option<StoredManifest>, metadata::Error> {
+    match reference {
+        Reference::Tag(tag) => manifests::by_tag(reader, of, tag).await,
+        Reference::Digest(digest) => manifests::by_digest(reader, of, digest).await,
     }
 }

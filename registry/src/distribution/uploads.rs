@@ -44,7 +44,7 @@ impl Distribution {
         let id = Uuid::new_v4();
         let object_key = keys::of_upload(Uuid::new_v4());
         let (now, expires_at) = (self.now(), self.after(self.limits.upload_expiry));
-        let mut tx = self.metadata.begin().await?;
+        let mut tx = self.metadata.begin_statement().await?;
         uploads::begin(
             &mut tx,
             NewSession {

@@ -6,7 +6,7 @@ use super::push::Query;
 use crate::distribution::{Distribution, Listing};
 use http::{StatusCode, header};
 use oci::{Page, RepositoryName, next_link};
-use serde_json::json;
+use serde::Serialize;
 
 pub(super) async fn tags(
     distribution: &Distribution,
@@ -15,19 +15,40 @@ pub(super) async fn tags(
 ) -> Result<Answer, ApiError> {
     let page = Page::parse(query).map_err(ApiError::Page)?;
     let listing = distribution.tags(repository, &page).await?;
-    let body = json!({ "name": repository.as_str(), "tags": listing.names });
-    Ok(listed(&listing, &body, &format!("/v2/{repository}/tags/list")))
+    let body = serde_json::to_vec(&Tags {
+        name: repository.as_str(),
+        tags: &listing.names,
+    });
+    Ok(listed(
+        &listing,
+        body.unwrap_or_default(),
+        &format!("/v2/{repository}/tags/list"),
+    ))
 }
 
 pub(super) async fn catalog(distribution: &Distribution, query: &Query) -> Result<Answer, ApiError> {
     let page = Page::parse(query).map_err(ApiError::Page)?;
     let listing = distribution.catalog(&page).await?;
-    let body = json!({ "repositories": listing.names });
-    Ok(listed(&listing, &body, "/v2/_catalog"))
+    let body = serde_json::to_vec(&Catalog {
+        repositories: &listing.names,
+    });
+    Ok(listed(&listing, body.unwrap_or_default(), "/v2/_catalog"))
 }
 
-fn listed(listing: &Listing, body: &serde_json::Value, path: &str) -> Answer {
-    let answer = json(StatusCode::OK, body.to_string().into_bytes());
+/// Written without a tree of values between: lists are long. Text always serialises.
+#[derive(Serialize)]
+struct Tags<'l> {
+    name: &'l str,
+    tags: &'l [String],
+}
+
+#[derive(Serialize)]
+struct Catalog<'l> {
+    repositories: &'l [String],
+}
+
+fn listed(listing: &Listing, body: Vec<u8>, path: &str) -> Answer {
+    let answer = json(StatusCode::OK, body);
     match (listing.more, listing.names.last()) {
         (Some(n), Some(last)) => with(answer, header::LINK, next_link(path, n, last)),
         _ => answer,

@@ -1,10 +1,13 @@
 //! Opening the database, and handing out readers and transactions.
 
 use super::error::Error;
+use super::known::Known;
 use super::postgres::Pool;
-use super::session::{Reader, Tx};
+use super::repositories::{self, RepositoryKey};
+use super::session::{Durability, Reader, Tx};
 use super::sqlite::{Readers, Writer};
 use super::statement::Engine;
+use oci::RepositoryName;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::{ConnectOptions, Connection, PgConnection};
 use std::path::{Path, PathBuf};
@@ -101,6 +104,7 @@ pub enum ConnectError {
 #[derive(Clone)]
 pub struct Metadata {
     pools: Pools,
+    known: Arc<Known>,
 }
 
 /// Besides those for requests, each engine has a connection for probes, so that a busy server does not look dead, and
@@ -136,7 +140,10 @@ impl Metadata {
             Target::Sqlite(path) => connect_sqlite(path)?,
             Target::Postgres(options) => connect_postgres(options).await?,
         };
-        Ok(Self { pools })
+        Ok(Self {
+            pools,
+            known: Arc::default(),
+        })
     }
 
     /// The engine that is connected.
@@ -158,21 +165,62 @@ impl Metadata {
         }
     }
 
+    /// The key that a repository had when it was last looked for: a hint, for statements that look whether it still
+    /// has it.
+    pub fn key_hint(&self, name: &RepositoryName) -> Option<RepositoryKey> {
+        self.known.key(name)
+    }
+
+    /// The repository at a path, unless it is unknown or deleted; its key is a hint from now on.
+    ///
+    /// # Errors
+    /// As any statement.
+    pub async fn look_up(&self, reader: &mut Reader, name: &RepositoryName) -> Result<Option<RepositoryKey>, Error> {
+        let found = repositories::find(reader, name).await?;
+        if let Some(key) = found {
+            self.known.learn(name, key);
+        }
+        Ok(found)
+    }
+
     /// Begins a transaction that may write. No call to storage or to another host while it is open.
     ///
     /// # Errors
     /// `Unavailable` when no connection comes free in time.
     pub async fn begin(&self) -> Result<Tx, Error> {
         match &self.pools {
-            Pools::Sqlite { writer, .. } => Tx::sqlite(writer).await,
+            Pools::Sqlite { writer, .. } => Tx::sqlite(writer, Durability::Full).await,
             Pools::Postgres { requests, .. } => Tx::postgres(requests, BEGIN_POSTGRES).await,
+        }
+    }
+
+    /// Begins a transaction of one statement. As [`Self::begin`], and cheaper.
+    ///
+    /// # Errors
+    /// `Unavailable` when no connection comes free in time.
+    pub async fn begin_statement(&self) -> Result<Tx, Error> {
+        match &self.pools {
+            Pools::Sqlite { writer, .. } => Tx::sqlite(writer, Durability::Full).await,
+            Pools::Postgres { requests, .. } => Tx::postgres_statement(requests).await,
+        }
+    }
+
+    /// Begins a transaction of one statement whose loss in a crash harms nobody, such as the claim of a request that
+    /// the crash ends, too. When it has committed, every later transaction sees it; a reader may do so a little later.
+    ///
+    /// # Errors
+    /// `Unavailable` when no connection comes free in time.
+    pub async fn begin_claim(&self) -> Result<Tx, Error> {
+        match &self.pools {
+            Pools::Sqlite { writer, .. } => Tx::sqlite(writer, Durability::Lazy).await,
+            Pools::Postgres { requests, .. } => Tx::postgres_statement(requests).await,
         }
     }
 
     /// Begins a transaction for statements that may take long and need not be logged for it.
     pub(super) async fn begin_migration(&self) -> Result<Tx, Error> {
         match &self.pools {
-            Pools::Sqlite { writer, .. } => Tx::sqlite(writer).await,
+            Pools::Sqlite { writer, .. } => Tx::sqlite(writer, Durability::Full).await,
             Pools::Postgres { migrations, .. } => Tx::postgres(migrations, BEGIN_POSTGRES_MIGRATION).await,
         }
     }
@@ -186,7 +234,7 @@ impl Metadata {
             Pools::Sqlite { probe, .. } => Reader::sqlite(probe).await?,
             Pools::Postgres { probe, .. } => Reader::postgres(probe).await?,
         };
-        super::repositories::ping(&mut reader).await
+        repositories::ping(&mut reader).await
     }
 
     /// Closes every connection, and on SQLite folds the write-ahead log into the file.

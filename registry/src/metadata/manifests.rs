@@ -5,7 +5,7 @@ use super::error::Error;
 use super::repositories::RepositoryKey;
 use super::session::{Reader, Tx};
 use super::statement::{Row, Statement, Value, json, statements, stored_size};
-use oci::{Digest, ReferenceKind, ReferenceTo, SubjectDigest, Tag};
+use oci::{Digest, ReferenceKind, ReferenceTo, RepositoryName, SubjectDigest, Tag};
 use std::collections::BTreeMap;
 
 /// A manifest as it was pushed.
@@ -41,12 +41,15 @@ pub struct NewManifest<'a> {
 }
 
 statements! {
-    // By the repository's key, not its path: with it as a parameter, the planner looks at one partition.
+    // By the repository's key, not its path: with it as a parameter, the planner looks at one partition. The key may be
+    // an old hint.
     BY_DIGEST = Statement::both(
         "manifests.by_digest",
         "SELECT digest, media_type, payload
          FROM manifests
-         WHERE namespace_id = $1 AND repository_id = $2 AND digest = $3 AND deleted_at IS NULL",
+         WHERE namespace_id = $1 AND repository_id = $2 AND digest = $3 AND deleted_at IS NULL
+             AND EXISTS (SELECT 1 FROM repositories r
+                         WHERE r.namespace_id = $1 AND r.id = $2 AND r.path = $4 AND r.deleted_at IS NULL)",
     );
     BY_TAG = Statement::both(
         "manifests.by_tag",
@@ -54,7 +57,9 @@ statements! {
          FROM tags t
          JOIN manifests m ON m.digest = t.manifest_digest
          WHERE t.namespace_id = $1 AND t.repository_id = $2 AND t.name = $3
-             AND m.namespace_id = $1 AND m.repository_id = $2 AND m.deleted_at IS NULL",
+             AND m.namespace_id = $1 AND m.repository_id = $2 AND m.deleted_at IS NULL
+             AND EXISTS (SELECT 1 FROM repositories r
+                         WHERE r.namespace_id = $1 AND r.id = $2 AND r.path = $4 AND r.deleted_at IS NULL)",
     );
     // The key-share lock holds each row until this transaction has referenced it. A foreign key takes the same lock,
     // but only looks whether the row is there, not at deleted_at: whoever sets that locks the row FOR UPDATE first.
@@ -163,13 +168,13 @@ fn stored(row: &Row<'_>) -> Result<StoredManifest, sqlx::Error> {
     })
 }
 
-/// The manifest with this digest in a repository.
+/// The manifest with this digest in a repository, if the repository of that name has that key.
 ///
 /// # Errors
 /// As any statement.
 pub async fn by_digest(
     reader: &mut Reader,
-    key: RepositoryKey,
+    (key, name): (RepositoryKey, &RepositoryName),
     digest: &Digest,
 ) -> Result<Option<StoredManifest>, Error> {
     let digest = digest.to_bytes();
@@ -177,19 +182,25 @@ pub async fn by_digest(
         Value::Int(key.namespace),
         Value::Int(key.repository),
         Value::Bytes(&digest),
+        Value::Text(name.as_str()),
     ];
     reader.one(&BY_DIGEST, &values, stored).await
 }
 
-/// The manifest that a tag points to.
+/// The manifest that a tag points to, if the repository of that name has that key.
 ///
 /// # Errors
 /// As any statement.
-pub async fn by_tag(reader: &mut Reader, key: RepositoryKey, tag: &Tag) -> Result<Option<StoredManifest>, Error> {
+pub async fn by_tag(
+    reader: &mut Reader,
+    (key, name): (RepositoryKey, &RepositoryName),
+    tag: &Tag,
+) -> Result<Option<StoredManifest>, Error> {
     let values = [
         Value::Int(key.namespace),
         Value::Int(key.repository),
         Value::Text(tag.as_str()),
+        Value::Text(name.as_str()),
     ];
     reader.one(&BY_TAG, &values, stored).await
 }

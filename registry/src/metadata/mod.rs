@@ -12,6 +12,7 @@
 pub mod blobs;
 mod connect;
 mod error;
+mod known;
 pub mod leases;
 pub mod manifests;
 pub mod migrations;

@@ -32,6 +32,15 @@ enum Link {
     Postgres(postgres::Lent),
 }
 
+/// What a commit waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Durability {
+    /// The disk.
+    Full,
+    /// Nothing: the loss of the transaction in a crash harms nobody, and it is there for every writer at once.
+    Lazy,
+}
+
 /// Reads a row.
 pub(super) type Decoder<T> = fn(&Row<'_>) -> Result<T, sqlx::Error>;
 
@@ -129,27 +138,40 @@ async fn asked<T>(
 
 /// A transaction. Dropped without [`Tx::commit`], nothing of it remains.
 #[derive(Debug)]
-pub struct Tx(Reader);
+pub struct Tx {
+    link: Reader,
+    durability: Durability,
+}
 
 impl Deref for Tx {
     type Target = Reader;
 
     fn deref(&self) -> &Reader {
-        &self.0
+        &self.link
     }
 }
 
 impl DerefMut for Tx {
     fn deref_mut(&mut self) -> &mut Reader {
-        &mut self.0
+        &mut self.link
     }
 }
 
 impl Tx {
-    pub(super) async fn sqlite(writer: &Writer) -> Result<Self, Error> {
+    pub(super) async fn sqlite(writer: &Writer, durability: Durability) -> Result<Self, Error> {
         let turn = writer.begin(ACQUIRE_TIMEOUT).await;
-        turn.map(|turn| Self(Reader(Link::SqliteTx(turn))))
+        let link = turn.map(|turn| Reader(Link::SqliteTx(turn)));
+        link.map(|link| Self { link, durability })
             .map_err(|source| Error::of("begin", source))
+    }
+
+    /// Of one statement, which PostgreSQL makes a transaction by itself.
+    pub(super) async fn postgres_statement(pool: &Arc<Pool>) -> Result<Self, Error> {
+        let link = Reader::postgres(pool).await?;
+        Ok(Self {
+            link,
+            durability: Durability::Full,
+        })
     }
 
     pub(super) async fn postgres(pool: &Arc<Pool>, sql: &'static str) -> Result<Self, Error> {
@@ -160,14 +182,17 @@ impl Tx {
             lent.settle(State::Begun, &begun);
             begun.map(|_| lent)
         };
-        let begun = begun.await.map(|lent| Self(Reader(Link::Postgres(lent))));
+        let begun = begun.await.map(|lent| Self {
+            link: Reader(Link::Postgres(lent)),
+            durability: Durability::Full,
+        });
         begun.map_err(|source| Error::of("begin", source))
     }
 
     /// The number of rows that the statement changed.
     pub(super) async fn execute(&mut self, statement: &'static Statement, values: &[Value<'_>]) -> Result<u64, Error> {
         let name = statement.name;
-        let done = match &mut self.0.0 {
+        let done = match &mut self.link.0 {
             Link::Sqlite(_) => Err(sqlx::Error::Protocol("a reader does not write".to_owned())),
             Link::SqliteTx(turn) => on(turn.connection(), |c| sqlite::execute(c, statement, values)),
             Link::Postgres(lent) => {
@@ -181,7 +206,7 @@ impl Tx {
 
     /// Runs the statements of a migration, however long they take.
     pub(super) async fn run_script(&mut self, script: SqlStr) -> Result<(), Error> {
-        let done = match &mut self.0.0 {
+        let done = match &mut self.link.0 {
             Link::Sqlite(_) => Err(sqlx::Error::Protocol("a reader does not write".to_owned())),
             Link::SqliteTx(turn) => on(turn.connection(), |c| sqlite::script(c, script.as_str())),
             Link::Postgres(lent) => {
@@ -194,14 +219,17 @@ impl Tx {
         done.map_err(|source| failure("script", source))
     }
 
-    /// Makes everything since `begin` durable: on return it survives a crash of process and machine.
+    /// Makes everything since `begin` durable: on return it survives a crash of process and machine, unless the
+    /// transaction was begun as one that need not.
     ///
     /// # Errors
     /// `Conflict` when the whole transaction should be tried again; after any other error the outcome may be unknown.
     pub async fn commit(self) -> Result<(), Error> {
-        let done = match self.0.0 {
+        let done = match self.link.0 {
             Link::Sqlite(_) => Ok(()),
+            Link::SqliteTx(turn) if self.durability == Durability::Lazy => turn.commit_lazily(),
             Link::SqliteTx(turn) => turn.commit().await,
+            Link::Postgres(lent) if lent.state() == State::Clean => Ok(()),
             Link::Postgres(mut lent) => {
                 let (connection, _) = lent.busy().map_err(|source| Error::of("commit", source))?;
                 let done = bounded(connection.execute("COMMIT")).await.map(drop);

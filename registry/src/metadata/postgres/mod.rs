@@ -128,6 +128,10 @@ pub(super) struct Lent {
 }
 
 impl Lent {
+    pub(super) fn state(&self) -> State {
+        self.state
+    }
+
     /// The connection, for one statement; [`Lent::settle`] follows when its answer is there.
     pub(super) fn busy(&mut self) -> Result<(&mut PgConnection, State), sqlx::Error> {
         let before = std::mem::replace(&mut self.state, State::Busy);

@@ -33,9 +33,16 @@ struct State {
 
 struct Group {
     outcome: watch::Sender<Option<Result<(), Failure>>>,
-    /// Somebody in it has committed, and a task waits for its turn to commit the file's transaction.
+    /// Somebody's turn in it is over.
+    joined: bool,
+    /// A task waits for its turn to commit the file's transaction.
     committing: bool,
+    /// A task does so in a while, unless another was quicker.
+    due: bool,
 }
+
+/// How long a lazy commit may wait for others.
+const LAZY: Duration = Duration::from_millis(20);
 
 impl Writer {
     pub(in crate::metadata) fn open(path: &Path) -> Result<Self, sqlx::Error> {
@@ -107,12 +114,18 @@ impl State {
         }
         self.group = Some(Group {
             outcome: watch::Sender::new(None),
+            joined: false,
             committing: false,
+            due: false,
         });
         Ok(())
     }
 
     fn commit(&mut self) {
+        // Another task was quicker.
+        if self.group.is_none() {
+            return;
+        }
         let committed = self.run("COMMIT").map_err(|error| Failure::of(&error));
         if committed.is_err() && self.connection().is_ok_and(|connection| !connection.is_autocommit()) {
             drop(self.run("ROLLBACK"));
@@ -144,18 +157,35 @@ impl Turn {
         Ok(connection)
     }
 
-    /// On return everything of the transaction is on the disk.
-    pub(in crate::metadata) async fn commit(mut self) -> Result<(), sqlx::Error> {
+    /// Ends the turn; what it did is seen by the next.
+    fn join(&mut self) -> Result<&mut Group, sqlx::Error> {
         self.connection()?;
         self.state.run("RELEASE turn")?;
         self.open = false;
-        let outcome = self.state.group.as_mut().map(|group| {
-            let first = !std::mem::replace(&mut group.committing, true);
-            (group.outcome.subscribe(), first)
-        });
-        let Some((mut outcome, first)) = outcome else {
-            return Err(Failure::rolled_back().into());
-        };
+        let group = self.state.group.as_mut().ok_or_else(Failure::rolled_back)?;
+        group.joined = true;
+        Ok(group)
+    }
+
+    /// Lets the transaction be committed with the next one, or soon. The next one to write sees what it did, readers
+    /// do so later; a crash may undo it, together with all that was written after it.
+    pub(in crate::metadata) fn commit_lazily(mut self) -> Result<(), sqlx::Error> {
+        let group = self.join()?;
+        if !group.committing && !std::mem::replace(&mut group.due, true) {
+            let writer = self.writer.clone();
+            self.writer.commits.spawn(async move {
+                tokio::time::sleep(LAZY).await;
+                writer.commit_group().await;
+            });
+        }
+        Ok(())
+    }
+
+    /// On return everything of the transaction is on the disk.
+    pub(in crate::metadata) async fn commit(mut self) -> Result<(), sqlx::Error> {
+        let group = self.join()?;
+        let first = !std::mem::replace(&mut group.committing, true);
+        let mut outcome = group.outcome.subscribe();
         if first {
             // A task of its own: the request may be dropped, and others may rely on this commit.
             self.writer.commits.spawn(self.writer.clone().commit_group());
@@ -174,7 +204,7 @@ impl Drop for Turn {
         if !self.open || ended {
             return;
         }
-        let alone = self.state.group.as_ref().is_none_or(|group| !group.committing);
+        let alone = self.state.group.as_ref().is_none_or(|group| !group.joined);
         let undone = if alone {
             self.state.group = None;
             self.state.run("ROLLBACK")
