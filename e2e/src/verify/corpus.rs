@@ -1,17 +1,32 @@
 //! The stage of bad input: what `registry/tests/corpus` sends, and how much of it surprised.
 
+use std::net::Ipv4Addr;
+
 use anyhow::{Context, Result, ensure};
 
 use super::{Run, test_binaries::pass};
-use crate::shell::Log;
+use crate::{
+    servers::{Postgres, Release},
+    shell::Log,
+};
 
 /// What each category writes when it is through.
 const MARK: &str = "corpus: ";
 
-pub(super) fn corpus(run: &Run, log: &Log) -> Result<()> {
+pub(super) fn sqlite(run: &Run, log: &Log) -> Result<()> {
+    play(run, &[], log)
+}
+
+pub(super) fn postgres(run: &Run, log: &Log) -> Result<()> {
+    let server = Postgres::start(&run.cache, Release::Newest, Ipv4Addr::LOCALHOST.into(), log)?;
+    play(run, &[("BERTH_TEST_DATABASE_URL", server.url())], log)
+}
+
+fn play(run: &Run, settings: &[(&str, String)], log: &Log) -> Result<()> {
     let mut command = run.tests.integration("registry", "corpus", log)?.command();
     // What passes is told, too.
     command.arg("--nocapture");
+    command.envs(settings.iter().map(|(variable, value)| (variable, value)));
     let outcome = pass(command, log);
     let written = std::fs::read_to_string(log.path())?;
     let categories: Vec<&str> = written

@@ -121,10 +121,17 @@ pub(super) const STAGES: &[Stage] = &[
         registry::gcs,
     ),
     stage(
-        "corpus",
-        "no input that is bad or odd surprises the API, its log or its memory",
-        corpus::corpus,
-    ),
+        "corpus-sqlite",
+        "no bad or odd input surprises the API, its log or its memory: SQLite",
+        corpus::sqlite,
+    )
+    .of("corpus"),
+    stage(
+        "corpus-postgres",
+        "no bad or odd input surprises the API, its log or its memory: PostgreSQL",
+        corpus::postgres,
+    )
+    .of("corpus"),
     stage(
         "fuzz",
         "each fuzz target runs for five seconds and finds nothing",

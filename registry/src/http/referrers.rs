@@ -31,8 +31,9 @@ impl Asked {
         let types = query
             .iter()
             .filter(|(key, value)| key == "artifactType" && !value.is_empty())
-            // A client that did not escape the + of a media type meant it all the same.
-            .map(|(_, value)| value.replace(' ', "+"));
+            // A client that did not escape the + of a media type meant it all the same. No type has a control character,
+            // and one in a filter fits none; but NUL is one that PostgreSQL would not even look for.
+            .map(|(_, value)| value.replace(' ', "+").replace('\0', "\u{1}"));
         Ok(Self {
             artifact_types: types.collect(),
             limit: page.limit,
@@ -117,4 +118,20 @@ fn described(entry: &ReferrerEntry) -> serde_json::Value {
         shown["annotations"] = json!(entry.annotations);
     }
     shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use oci::query::pairs;
+
+    #[test]
+    fn a_filter_is_never_more_than_a_database_can_look_for() {
+        let asked = Asked::read(&pairs("artifactType=a%00&artifactType=b/c+d&artifactType="));
+
+        assert_eq!(
+            asked.ok().map(|asked| asked.artifact_types).unwrap_or_default(),
+            ["a\u{1}", "b/c+d"]
+        );
+    }
 }
