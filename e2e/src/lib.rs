@@ -7,6 +7,7 @@
 //! - [`image`]: container images from plain files, without a container engine.
 //! - [`clients`]: skopeo and the kubelet, which push and pull.
 //! - [`demo`] and [`verify`]: the two commands.
+//! - [`performance`]: measurements become a table and pictures.
 //!
 //! It stays light on purpose: `cargo demo` and `cargo verify` compile this before they can start the long builds.
 
@@ -22,6 +23,7 @@ pub mod diagnostics;
 pub mod http;
 pub mod image;
 pub mod install;
+pub mod performance;
 pub mod progress;
 pub mod servers;
 pub mod shell;

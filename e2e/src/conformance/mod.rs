@@ -28,7 +28,7 @@ pub mod older;
 mod once;
 pub mod proxy;
 mod tally;
-mod wire;
+pub(crate) mod wire;
 
 use anyhow::{Result, bail};
 

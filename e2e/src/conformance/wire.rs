@@ -11,11 +11,11 @@ const HEAD_LIMIT: usize = 64 * 1024;
 
 /// Header lines in the order in which they came, their names in lower case.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Headers(Vec<(String, String)>);
+pub(crate) struct Headers(Vec<(String, String)>);
 
 impl Headers {
     /// The first value of a header, by its lower-case name.
-    pub(super) fn get(&self, name: &str) -> Option<&str> {
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
         let found = self.0.iter().find(|(known, _)| known == name);
         found.map(|(_, value)| value.as_str())
     }
@@ -59,22 +59,22 @@ impl Headers {
 
 /// A first line and the headers below it.
 #[derive(Debug, Clone)]
-pub(super) struct Head {
+pub(crate) struct Head {
     /// The request or status line.
-    pub(super) first: String,
+    pub(crate) first: String,
     /// The lines below it.
-    pub(super) headers: Headers,
+    pub(crate) headers: Headers,
 }
 
 /// One connection, buffered for reading.
 #[derive(Debug)]
-pub(super) struct Connection {
+pub(crate) struct Connection {
     reader: BufReader<TcpStream>,
 }
 
 impl Connection {
     /// Over an open stream.
-    pub(super) fn new(stream: TcpStream) -> Self {
+    pub(crate) fn new(stream: TcpStream) -> Self {
         Self {
             reader: BufReader::new(stream),
         }
@@ -91,7 +91,7 @@ impl Connection {
     }
 
     /// Writes bytes as they are.
-    pub(super) fn write(&mut self, bytes: &[u8]) -> Result<()> {
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<()> {
         Ok(self.reader.get_mut().write_all(bytes)?)
     }
 
@@ -117,7 +117,7 @@ impl Connection {
     }
 
     /// The next head, or None when the other side has ended between two messages.
-    pub(super) fn read_head(&mut self) -> Result<Option<Head>> {
+    pub(crate) fn read_head(&mut self) -> Result<Option<Head>> {
         let Some(first) = self.line()? else {
             return Ok(None);
         };
@@ -145,7 +145,7 @@ impl Connection {
     }
 
     /// The body that `headers` announce; what announces none has none, or lasts to the end when `to_end` is set.
-    pub(super) fn read_body(&mut self, headers: &Headers, to_end: bool) -> Result<Vec<u8>> {
+    pub(crate) fn read_body(&mut self, headers: &Headers, to_end: bool) -> Result<Vec<u8>> {
         if headers.has_word("transfer-encoding", "chunked") {
             return self.chunks();
         }
