@@ -21,8 +21,8 @@ pub(super) fn draw(pages: &[Page], source: &str) -> Option<String> {
     let fastest = all(|page| page.p50_ms).min_by(f64::total_cmp)?;
     let slowest = all(|page| page.p99_ms).max_by(f64::total_cmp)?;
     let across = Scale::log((fewest, most), (LEFT, RIGHT));
-    // A flat line is seen to be flat from zero; a peer that is a hundred times slower would hide it there.
-    let logarithmic = slowest / fastest > 30.0;
+    // A flat line is seen to be flat from zero; what is many times slower would press it to the ground there.
+    let logarithmic = slowest / fastest > 8.0;
     let up = if logarithmic {
         Scale::log((fastest / 1.5, slowest * 1.2), (BOTTOM, TOP))
     } else {

@@ -1,4 +1,4 @@
-//! Fills a repository with tags and measures a page of 100 of them from the middle.
+//! Fills repositories with tags and measures pages of 100 of them from the middle.
 
 use std::{
     net::TcpStream,
@@ -17,6 +17,8 @@ use crate::{
 };
 
 const PAGE: u64 = 100;
+/// Pages of each count that are not measured.
+const WARM_UP: u64 = 50;
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const ANSWER: Duration = Duration::from_mins(1);
 
@@ -37,7 +39,10 @@ pub(super) struct Tags {
     /// Give up filling after so long
     #[arg(long, default_value_t = 600)]
     secs: u64,
-    /// The repository; it should not have other tags
+    /// The repositories were filled before
+    #[arg(long)]
+    filled: bool,
+    /// How the names of the repositories begin, which should not have other tags; the count follows
     #[arg(long, default_value = "performance/tags")]
     repository: String,
     /// The target's name
@@ -48,51 +53,77 @@ pub(super) struct Tags {
 impl Tags {
     /// Writes a line for each count, from the smallest on.
     ///
+    /// Every count has a repository of its own, and their pages are asked for in turn: what else the machine does
+    /// meanwhile slows all of them.
+    ///
     /// # Errors
     /// When the registry does not take the tags in time, or answers with other pages than it must.
     pub(super) fn run(&self) -> Result<()> {
-        let mut registry = Registry::connect(&self.url, &self.repository)?;
-        let manifest = registry.push_image()?;
-        let begun = Instant::now();
         let mut counts = self.counts.clone();
         counts.sort_unstable();
-        let mut filled = 0;
-        for count in counts {
-            ensure!(
-                count >= 2 * PAGE,
-                "{count} tags have no page of {PAGE} in their middle: ask for more"
+        if let Some(few) = counts.first().filter(|count| **count < 2 * PAGE) {
+            bail!(
+                "{few} tags have no page of {PAGE} in their middle: ask for at least {}",
+                2 * PAGE
             );
-            while filled < count {
-                ensure!(
-                    begun.elapsed() < Duration::from_secs(self.secs),
-                    "{filled} of {count} tags after {} s: allow more with --secs, or ask for fewer with --counts",
-                    self.secs
-                );
-                let until = count.min(filled + self.per_push);
-                registry.tag(&manifest, filled..until)?;
-                filled = until;
+        }
+        let mut registry = Registry::connect(&self.url)?;
+        let begun = Instant::now();
+        for &count in counts.iter().filter(|_| !self.filled) {
+            self.fill(&mut registry, count, begun)?;
+        }
+        let mut times = vec![Vec::new(); counts.len()];
+        for turn in 0..WARM_UP + self.pages {
+            for (count, times) in counts.iter().zip(&mut times) {
+                let took = self.page(&mut registry, *count, turn)?;
+                times.extend((turn >= WARM_UP).then_some(took.as_secs_f64() * 1000.0));
             }
-            line(&self.measured(&mut registry, count)?.to_string());
+        }
+        for (count, times) in counts.iter().zip(&mut times) {
+            line(&self.measured(*count, times).to_string());
         }
         Ok(())
     }
 
-    fn measured(&self, registry: &mut Registry, count: u64) -> Result<Value> {
-        let mut times = Vec::new();
-        for page in 0..self.pages {
-            // Around the middle, never the same page twice in a row, so that no cache of answers is measured.
-            let first = count / 2 - PAGE / 2 + page % PAGE.min(count / 4);
-            let begun = Instant::now();
-            let body = registry.page(first)?;
-            times.push(begun.elapsed().as_secs_f64() * 1000.0);
-            check(&body, first)?;
+    fn fill(&self, registry: &mut Registry, count: u64, begun: Instant) -> Result<()> {
+        registry.repository = self.repository(count);
+        let manifest = registry.push_image()?;
+        let mut filled = 0;
+        while filled < count {
+            ensure!(
+                begun.elapsed() < Duration::from_secs(self.secs),
+                "{filled} of {count} tags after {} s: allow more with --secs, or ask for fewer with --counts",
+                self.secs
+            );
+            let until = count.min(filled + self.per_push);
+            registry.tag(&manifest, filled..until)?;
+            filled = until;
         }
+        Ok(())
+    }
+
+    fn repository(&self, count: u64) -> String {
+        format!("{}-{count}", self.repository)
+    }
+
+    /// Around the middle, never the same page twice in a row, so that no cache of answers is measured.
+    fn page(&self, registry: &mut Registry, count: u64, turn: u64) -> Result<Duration> {
+        let first = count / 2 - PAGE / 2 + turn % PAGE.min(count / 4);
+        registry.repository = self.repository(count);
+        let begun = Instant::now();
+        let body = registry.page(first)?;
+        let took = begun.elapsed();
+        check(&body, first)?;
+        Ok(took)
+    }
+
+    fn measured(&self, count: u64, times: &mut [f64]) -> Value {
         times.sort_by(f64::total_cmp);
-        let at = |share| quantile(&times, share).map(|ms| (ms * 1000.0).round() / 1000.0);
-        Ok(json!({
+        let at = |share| quantile(times, share).map(|ms| (ms * 1000.0).round() / 1000.0);
+        json!({
             "target": self.target, "tags": count, "pages": self.pages,
             "p50_ms": at(0.5), "p99_ms": at(0.99), "max_ms": at(1.0),
-        }))
+        })
     }
 }
 
@@ -134,7 +165,7 @@ struct Answer {
 }
 
 impl Registry {
-    fn connect(url: &str, repository: &str) -> Result<Self> {
+    fn connect(url: &str) -> Result<Self> {
         let host = url
             .strip_prefix("http://")
             .context("only http:// addresses are known")?;
@@ -145,7 +176,7 @@ impl Registry {
         Ok(Self {
             connection: Connection::new(stream),
             host,
-            repository: repository.to_owned(),
+            repository: String::new(),
         })
     }
 

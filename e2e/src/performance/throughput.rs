@@ -58,7 +58,7 @@ pub(super) fn draw(view: View<'_>) -> Option<String> {
     let title = format!("Throughput against {peer}");
     let mut picture = Picture::new(
         &title,
-        "Operations a second, as a multiple of the first peer's in the same round; logarithmic; further right is faster",
+        "Operations a second, as a multiple of the first peer's in the same round; thin line: range of the rounds; logarithmic",
     );
     legend(&mut picture, summary, base);
     axis(&mut picture, &scale, (bottom, shown(&summary.targets[0])));
