@@ -1,5 +1,6 @@
 //! What an append starts from, and what it leaves.
 
+use futures::future::BoxFuture;
 use oci::{Algorithm, Digest, Digester};
 use std::future::Future;
 
@@ -52,7 +53,7 @@ pub struct Appended {
 pub trait WriteClaim: Sync {
     /// Fails unless the right is held now. Asked while the store's own lock is held and before anything is changed: a
     /// writer that was slow to get that lock may have lost its claim meanwhile, and the upload may be a blob by now.
-    fn confirm(&self) -> impl Future<Output = Result<(), ClaimError>> + Send;
+    fn confirm(&self) -> BoxFuture<'static, Result<(), ClaimError>>;
 
     /// Records a multipart upload and the key that its object will have, before bytes are sent to it.
     fn multipart_begun(&self, id: &str, object_key: &str) -> impl Future<Output = Result<(), ClaimError>> + Send;

@@ -8,12 +8,14 @@
 //! was slow to get the lock asks, with the lock held, whether it may still write, before it changes a byte: when it may
 //! not, somebody else has written, and perhaps finished, in between.
 
-use super::append::{Appended, End, Position, WriteClaim, comparable, digester};
+use super::append::{Appended, ClaimError, End, Position, WriteClaim, comparable, digester};
 use super::error::{AppendError, Error, Mismatch, path_of};
 use super::file::{self, Buffers};
+use super::folders::{Folders, sync_folder};
 use super::keys;
 use super::read::BlobBody;
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use futures::{Stream, StreamExt};
 use object_store::local::LocalFileSystem;
 use oci::Digester;
@@ -21,12 +23,14 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
-/// Bytes gathered before they are hashed and written on a blocking thread.
-const BATCH: usize = 1024 * 1024;
+/// Bytes gathered before they are hashed and written on a blocking thread: few enough to be in its core's cache still.
+const BATCH: usize = 256 * 1024;
 const LOCK_WAIT: Duration = Duration::from_secs(5);
 const LOCK_POLL: Duration = Duration::from_millis(10);
 
@@ -36,6 +40,7 @@ pub(super) struct Filesystem {
     root: PathBuf,
     objects: LocalFileSystem,
     buffers: Buffers,
+    folders: Arc<Folders>,
 }
 
 /// A file that is being written, and the hash of what it holds.
@@ -62,6 +67,7 @@ impl Filesystem {
             root,
             objects,
             buffers: Buffers::default(),
+            folders: Arc::default(),
         };
         filesystem.try_writing()?;
         Ok(filesystem)
@@ -103,23 +109,28 @@ impl Filesystem {
     {
         let key = at.object_key.clone();
         let (pieces, over) = gather(&mut body).await.map_err(AppendError::Body)?;
-        let file = lock_when_free(self.root.join(path_of("", &key)?.as_ref()), &key).await?;
-        // Only now: whoever had the lock before may have made this file a blob.
-        claim.confirm().await?;
-        let folder = self.root.join(parent_of(&key));
-        // A body that has come whole is written, compared and synced on one trip to a thread that may block.
-        let ended = if over {
-            let whole = move || open_writer(file, &at, end).and_then(|w| close(write_batch(w, &pieces)?, end, &folder));
-            spawn_blocking(whole).await?
-        } else {
-            let begun = move || write_batch(open_writer(file, &at, end)?, &pieces);
-            let writer = spawn_blocking(begun).await?.map_err(Error::file("write", &key))?;
-            let writer = write_all(writer, body, &key).await?;
-            spawn_blocking(move || close(writer, end, &folder)).await?
+        let beginning = Beginning {
+            path: self.root.join(path_of("", &key)?.as_ref()),
+            folder: Folder {
+                path: self.root.join(parent_of(&key)),
+                all: Arc::clone(&self.folders),
+            },
+            confirmed: claim.confirm(),
+            runtime: Handle::current(),
+            at,
+            end,
+            pieces,
+            over,
         };
-        let writer = ended
-            .map_err(Error::file("write", &key))?
-            .map_err(AppendError::DigestMismatch)?;
+        let ended = match begin_when_free(Box::new(beginning), &key).await? {
+            Begun::Whole(ended) => ended,
+            Begun::Part(writer, folder) => {
+                let writer = write_all(*writer, body, &key).await?;
+                let ended = spawn_blocking(move || close(writer, end, &folder, true)).await?;
+                ended.map_err(Error::file("write", &key))?
+            }
+        };
+        let writer = ended.map_err(AppendError::DigestMismatch)?;
         Ok(Appended {
             stored_bytes: writer.size,
             hasher: writer.digester.save(),
@@ -131,16 +142,110 @@ impl Filesystem {
     }
 }
 
+/// What the first trip to a thread that may block takes with it.
+struct Beginning {
+    path: PathBuf,
+    folder: Folder,
+    confirmed: BoxFuture<'static, Result<(), ClaimError>>,
+    runtime: Handle,
+    at: Position,
+    end: End,
+    pieces: Vec<Bytes>,
+    over: bool,
+}
+
+/// Where a file is new.
+struct Folder {
+    path: PathBuf,
+    all: Arc<Folders>,
+}
+
+/// What that trip came to.
+enum Begun {
+    /// The first batch is written; more may come.
+    Part(Box<Writer>, Folder),
+    /// The body came whole: it is written, compared and synced.
+    Whole(Ended),
+}
+
+/// A writer whose bytes are durable, or are not those of the digest.
+type Ended = Result<Box<Writer>, Box<Mismatch>>;
+
+enum Refused {
+    NotFree(Box<Beginning>),
+    Claim(ClaimError),
+    File(io::Error),
+}
+
+impl From<io::Error> for Refused {
+    fn from(source: io::Error) -> Self {
+        Self::File(source)
+    }
+}
+
+/// Begins as soon as the file's lock is free: the thread of a request that was dropped may still write its last batch.
+async fn begin_when_free<E>(mut beginning: Box<Beginning>, key: &str) -> Result<Begun, AppendError<E>> {
+    let deadline = Instant::now() + LOCK_WAIT;
+    loop {
+        beginning = match spawn_blocking(move || beginning.begin()).await? {
+            Ok(begun) => return Ok(begun),
+            Err(Refused::NotFree(beginning)) => beginning,
+            Err(Refused::Claim(lost)) => return Err(lost.into()),
+            Err(Refused::File(source)) => return Err(Error::file("write", key)(source).into()),
+        };
+        if Instant::now() >= deadline {
+            return Err(AppendError::Busy);
+        }
+        tokio::time::sleep(LOCK_POLL).await;
+    }
+}
+
+impl Beginning {
+    fn begin(self: Box<Self>) -> Result<Begun, Refused> {
+        let Some(file) = lock(&self.path)? else {
+            return Err(Refused::NotFree(self));
+        };
+        // Only now: whoever had the lock before may have made this file a blob.
+        let beginning = *self;
+        beginning
+            .runtime
+            .block_on(beginning.confirmed)
+            .map_err(Refused::Claim)?;
+        // Bytes that were acknowledged have been synced, and so has the name of their file.
+        let unsynced = !beginning.pieces.is_empty() || beginning.at.stored_bytes == 0;
+        let writer = write_batch(open_writer(file, &beginning.at, beginning.end)?, &beginning.pieces)?;
+        Ok(if beginning.over {
+            Begun::Whole(close(writer, beginning.end, &beginning.folder, unsynced)?)
+        } else {
+            Begun::Part(Box::new(writer), beginning.folder)
+        })
+    }
+}
+
 /// Compares what was written with the digest it must have, and makes it durable when it is that.
-fn close(writer: Writer, end: End, folder: &Path) -> io::Result<Result<Writer, Box<Mismatch>>> {
+fn close(writer: Writer, end: End, folder: &Folder, unsynced: bool) -> io::Result<Ended> {
     if let Some(expected) = comparable(&writer.digester, end) {
         let actual = writer.digester.clone().finish();
         if actual != expected {
             return Ok(Err(Box::new(Mismatch { expected, actual })));
         }
     }
-    sync(&writer, folder)?;
-    Ok(Ok(writer))
+    measure(&writer)?;
+    if unsynced {
+        writer.file.sync_data()?;
+        folder.all.sync(&folder.path)?;
+    }
+    Ok(Ok(Box::new(writer)))
+}
+
+/// Makes sure that the file is what was written.
+fn measure(writer: &Writer) -> io::Result<()> {
+    let length = writer.file.metadata()?.len();
+    if length != writer.size {
+        let wrong = format!("{} bytes were written, the file has {length}", writer.size);
+        return Err(io::Error::new(io::ErrorKind::InvalidData, wrong));
+    }
+    Ok(())
 }
 
 /// The next batch of a body, and whether the body is over.
@@ -177,37 +282,6 @@ fn make_folders(root: &Path) -> io::Result<()> {
         drop(sync_folder(above));
     }
     Ok(())
-}
-
-fn sync_folder(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
-}
-
-/// Makes the file durable, and makes sure that it is what was written.
-fn sync(writer: &Writer, folder: &Path) -> io::Result<()> {
-    let length = writer.file.metadata()?.len();
-    if length != writer.size {
-        let wrong = format!("{} bytes were written, the file has {length}", writer.size);
-        return Err(io::Error::new(io::ErrorKind::InvalidData, wrong));
-    }
-    writer.file.sync_data()?;
-    sync_folder(folder)
-}
-
-/// Waits for the lock of the file: the thread of a request that was dropped may still be writing its last batch.
-async fn lock_when_free<E>(path: PathBuf, key: &str) -> Result<File, AppendError<E>> {
-    let deadline = Instant::now() + LOCK_WAIT;
-    loop {
-        let path = path.clone();
-        let locked = spawn_blocking(move || lock(&path)).await?;
-        if let Some(file) = locked.map_err(Error::file("open", key))? {
-            return Ok(file);
-        }
-        if Instant::now() >= deadline {
-            return Err(AppendError::Busy);
-        }
-        tokio::time::sleep(LOCK_POLL).await;
-    }
 }
 
 /// Opens and locks the file, and changes nothing. `None`: another writer has the lock.
@@ -305,7 +379,6 @@ fn write_batch(mut writer: Writer, pieces: &[Bytes]) -> io::Result<Writer> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::append::ClaimError;
     use super::*;
     use futures::stream;
 
@@ -313,8 +386,9 @@ mod tests {
     struct Claim(bool);
 
     impl WriteClaim for Claim {
-        async fn confirm(&self) -> Result<(), ClaimError> {
-            if self.0 { Ok(()) } else { Err(ClaimError::Lost) }
+        fn confirm(&self) -> BoxFuture<'static, Result<(), ClaimError>> {
+            let held = self.0;
+            Box::pin(async move { if held { Ok(()) } else { Err(ClaimError::Lost) } })
         }
 
         async fn multipart_begun(&self, _: &str, _: &str) -> Result<(), ClaimError> {

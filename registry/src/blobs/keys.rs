@@ -5,6 +5,9 @@ use uuid::Uuid;
 /// How many folders the objects are spread over: one for each first byte of a name.
 pub const SHARDS: u16 = 256;
 
+/// How long new files go to one folder.
+const SHARED_SECONDS: i64 = 4;
+
 /// The folder of a shard.
 pub fn shard(number: u8) -> String {
     format!("blobs/{number:02x}")
@@ -14,6 +17,12 @@ pub fn shard(number: u8) -> String {
 pub fn of_upload(id: Uuid) -> String {
     let name = id.simple().to_string();
     format!("blobs/{}/{name}", &name[..2])
+}
+
+/// The same in a folder that uploads of the same few seconds share: their names are made durable together.
+pub fn of_upload_at(id: Uuid, seconds: i64) -> String {
+    let number = u8::try_from((seconds / SHARED_SECONDS).rem_euclid(SHARDS.into())).unwrap_or_default();
+    format!("{}/{}", shard(number), id.simple())
 }
 
 /// The key of what one claim writes beside the upload's own object: the bytes after the last part, or a small blob
@@ -40,6 +49,23 @@ mod tests {
 
         assert_eq!(key, "blobs/ab/ab000000000040008000000000000001");
         assert!(key.starts_with(&shard(0xab)));
+    }
+
+    #[test]
+    fn uploads_of_one_moment_share_a_folder_and_later_ones_use_another() {
+        let at = |seconds| {
+            of_upload_at(Uuid::from_u128(7), seconds)
+                .rsplit_once('/')
+                .unwrap()
+                .0
+                .to_owned()
+        };
+
+        assert_eq!(at(400), at(403));
+        assert_ne!(at(400), at(404));
+        assert_eq!(at(0), shard(0));
+        assert_eq!(at(4 * 255), shard(255));
+        assert_eq!(at(4 * 256), shard(0));
     }
 
     #[test]

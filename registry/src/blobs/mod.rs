@@ -10,6 +10,7 @@ mod append;
 mod error;
 mod file;
 mod filesystem;
+mod folders;
 pub mod keys;
 mod memory;
 mod multipart;
@@ -35,6 +36,7 @@ use signing::Signing;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use uuid::Uuid;
 
 /// Where the bytes are.
 #[derive(Debug, Clone)]
@@ -140,6 +142,15 @@ impl BlobStore {
                 signing.url(&multipart.path(key)?, now, lifetime).await.map(Some)
             }
             _ => Ok(None),
+        }
+    }
+
+    /// A key that no object had before, for an upload that begins now (in Unix seconds).
+    pub fn new_key(&self, seconds: i64) -> String {
+        match self.objects {
+            Kind::Filesystem(_) => keys::of_upload_at(Uuid::new_v4(), seconds),
+            // Buckets spread their load by the beginning of a key.
+            Kind::Multipart(_) => keys::of_upload(Uuid::new_v4()),
         }
     }
 

@@ -13,6 +13,7 @@ use super::error::Error;
 use crate::blobs::{ClaimError, Position, WriteClaim, keys};
 use crate::metadata::tombstones::{self, Tombstone};
 use crate::metadata::uploads::{self, Claim, Session};
+use futures::future::BoxFuture;
 use oci::RepositoryName;
 use std::future::Future;
 use std::time::Duration;
@@ -62,17 +63,32 @@ impl Distribution {
             id,
             token: Uuid::new_v4(),
         };
-        let mut guard = Guard {
+        let until = self.after(self.limits.claim);
+        // In a bucket the number of the claim is part of the keys that it writes: it must not be given out again.
+        let mut tx = if self.blobs.writes_beside() {
+            self.metadata.begin_statement().await?
+        } else {
+            self.metadata.begin_claim().await?
+        };
+        let mut guard = self.guard(claim);
+        let mut claimed = uploads::claim(&mut tx, claim, repository, self.now(), until).await?;
+        tx.commit().await?;
+        if claimed.is_none() {
+            // Durable before a byte is written: were it undone, the claim that it ends would hold again.
+            let mut tx = self.metadata.begin_statement().await?;
+            claimed = uploads::take_over(&mut tx, claim, repository, self.now(), until).await?;
+            tx.commit().await?;
+        }
+        guard.settled = claimed.is_none();
+        Ok(claimed.map(|session| Held { session, claim, guard }))
+    }
+
+    fn guard(&self, claim: Claim) -> Guard {
+        Guard {
             claim,
             distribution: self.clone(),
             settled: false,
-        };
-        let until = self.after(self.limits.claim);
-        let mut tx = self.metadata.begin_claim().await?;
-        let claimed = uploads::claim(&mut tx, claim, repository, self.now(), until).await?;
-        tx.commit().await?;
-        guard.settled = claimed.is_none();
-        Ok(claimed.map(|session| Held { session, claim, guard }))
+        }
     }
 }
 
@@ -166,15 +182,18 @@ impl Held {
 }
 
 impl WriteClaim for Held {
-    async fn confirm(&self) -> Result<(), ClaimError> {
-        let held = async {
-            // Not as a reader: those may see the claim only later.
-            let mut tx = self.guard.distribution.metadata.begin_claim().await?;
-            let is_held = uploads::is_held(&mut tx, self.claim).await?;
-            tx.commit().await?;
-            Ok(is_held)
-        };
-        verdict(held.await)
+    fn confirm(&self) -> BoxFuture<'static, Result<(), ClaimError>> {
+        let (metadata, claim) = (self.guard.distribution.metadata.clone(), self.claim);
+        Box::pin(async move {
+            let held = async {
+                // Not as a reader: those may see the claim only later.
+                let mut tx = metadata.begin_claim().await?;
+                let is_held = uploads::is_held(&mut tx, claim).await?;
+                tx.commit().await?;
+                Ok(is_held)
+            };
+            verdict(held.await)
+        })
     }
 
     async fn multipart_begun(&self, id: &str, object_key: &str) -> Result<(), ClaimError> {

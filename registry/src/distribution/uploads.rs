@@ -15,6 +15,9 @@ use futures::{Stream, StreamExt, stream};
 use oci::{ContentRange, Digest, RepositoryName};
 use uuid::Uuid;
 
+/// Of a second.
+const MICROS: i64 = 1_000_000;
+
 /// An upload session that takes bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OpenUpload {
@@ -42,8 +45,8 @@ impl Distribution {
     /// `Database`.
     pub async fn start_upload(&self, repository: &RepositoryName) -> Result<OpenUpload, Error> {
         let id = Uuid::new_v4();
-        let object_key = keys::of_upload(Uuid::new_v4());
         let (now, expires_at) = (self.now(), self.after(self.limits.upload_expiry));
+        let object_key = self.blobs.new_key(now / MICROS);
         let mut tx = self.metadata.begin_statement().await?;
         uploads::begin(
             &mut tx,
@@ -299,8 +302,9 @@ impl Distribution {
         kept: Option<&str>,
         reason: &'static str,
     ) -> Result<(), Error> {
-        // Local files are appended to in place, and the first claim of any session writes to its own key only.
-        let beside = if self.blobs.writes_beside() && ended.claims > 1 {
+        // Local files are appended to in place. Where the only claim made a blob, it wrote to the upload's own key alone.
+        let alone = kept.is_some() && ended.claims <= 1;
+        let beside = if self.blobs.writes_beside() && !alone {
             ended.claims
         } else {
             0

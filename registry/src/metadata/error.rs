@@ -58,6 +58,14 @@ impl Error {
         }
     }
 
+    /// A connection that could not be had, whatever the database said.
+    pub(super) fn no_connection(source: sqlx::Error) -> Self {
+        Self::Unavailable {
+            statement: "connect",
+            source,
+        }
+    }
+
     /// True when the whole transaction may be tried again.
     pub fn is_conflict(&self) -> bool {
         matches!(self, Self::Conflict { .. })
@@ -112,8 +120,8 @@ fn code_verdict(code: &str) -> Verdict {
     }
     if let Some(sqlite) = sqlite_code(code) {
         return match sqlite & 0xff {
-            // busy, locked, read-only, i/o error, full, cannot open
-            5 | 6 | 8 | 10 | 13 | 14 => Verdict::Unavailable,
+            // busy, locked, read-only, i/o error, full, cannot open, a race for the log's lock
+            5 | 6 | 8 | 10 | 13..=15 => Verdict::Unavailable,
             _ if SQLITE_CONFLICTS.contains(&sqlite) => Verdict::Conflict,
             _ => Verdict::Query,
         };

@@ -47,14 +47,13 @@ pub(super) type Decoder<T> = fn(&Row<'_>) -> Result<T, sqlx::Error>;
 impl Reader {
     pub(super) async fn sqlite(readers: &Arc<Readers>) -> Result<Self, Error> {
         let lent = readers.lend(ACQUIRE_TIMEOUT).await;
-        lent.map(|lent| Self(Link::Sqlite(lent)))
-            .map_err(|source| Error::of("connect", source))
+        lent.map(|lent| Self(Link::Sqlite(lent))).map_err(Error::no_connection)
     }
 
     pub(super) async fn postgres(pool: &Arc<Pool>) -> Result<Self, Error> {
         let lent = pool.lend(ACQUIRE_TIMEOUT).await;
         lent.map(|lent| Self(Link::Postgres(lent)))
-            .map_err(|source| Error::of("connect", source))
+            .map_err(Error::no_connection)
     }
 
     pub(super) fn engine(&self) -> Engine {
@@ -175,8 +174,8 @@ impl Tx {
     }
 
     pub(super) async fn postgres(pool: &Arc<Pool>, sql: &'static str) -> Result<Self, Error> {
+        let mut lent = pool.lend(ACQUIRE_TIMEOUT).await.map_err(Error::no_connection)?;
         let begun = async {
-            let mut lent = pool.lend(ACQUIRE_TIMEOUT).await?;
             let (connection, _) = lent.busy()?;
             let begun = bounded(connection.execute(sqlx::raw_sql(sql))).await;
             lent.settle(State::Begun, &begun);

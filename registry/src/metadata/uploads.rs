@@ -89,8 +89,14 @@ statements! {
         "upload_sessions.claim",
         "UPDATE upload_sessions
          SET claim = $4, claimed_until = $5, claims = claims + 1
-         WHERE id = $1 AND repository = $2 AND state = 0 AND expires_at > $3
-             AND (claim IS NULL OR claimed_until <= $3)
+         WHERE id = $1 AND repository = $2 AND state = 0 AND expires_at > $3 AND claim IS NULL
+         RETURNING id, object_key, stored_bytes, hasher, multipart_id, parts, tail_key, claims",
+    );
+    TAKE_OVER = Statement::both(
+        "upload_sessions.take_over",
+        "UPDATE upload_sessions
+         SET claim = $4, claimed_until = $5, claims = claims + 1
+         WHERE id = $1 AND repository = $2 AND state = 0 AND expires_at > $3 AND claimed_until <= $3
          RETURNING id, object_key, stored_bytes, hasher, multipart_id, parts, tail_key, claims",
     );
     RENEW = Statement::both(
@@ -238,7 +244,7 @@ pub async fn finished(reader: &mut Reader, id: Uuid, repository: &RepositoryName
         .flatten())
 }
 
-/// Takes the right to write. `None`: the session is not open, or another request has the right.
+/// Takes the right to write, which nobody has. `None`: the session is not open, or another request has the right.
 ///
 /// # Errors
 /// As any statement.
@@ -249,6 +255,29 @@ pub async fn claim(
     now: Micros,
     until: Micros,
 ) -> Result<Option<Session>, Error> {
+    take(tx, &CLAIM, (claim, repository), (now, until)).await
+}
+
+/// Takes the right to write from a request that did not renew it in time. `None` as for [`claim`].
+///
+/// # Errors
+/// As any statement.
+pub async fn take_over(
+    tx: &mut Tx,
+    claim: Claim,
+    repository: &RepositoryName,
+    now: Micros,
+    until: Micros,
+) -> Result<Option<Session>, Error> {
+    take(tx, &TAKE_OVER, (claim, repository), (now, until)).await
+}
+
+async fn take(
+    tx: &mut Tx,
+    statement: &'static Statement,
+    (claim, repository): (Claim, &RepositoryName),
+    (now, until): (Micros, Micros),
+) -> Result<Option<Session>, Error> {
     let values = [
         Value::Bytes(claim.id.as_bytes()),
         Value::Text(repository.as_str()),
@@ -256,7 +285,7 @@ pub async fn claim(
         Value::Bytes(claim.token.as_bytes()),
         Value::Int(until),
     ];
-    tx.one(&CLAIM, &values, session).await
+    tx.one(statement, &values, session).await
 }
 
 /// Keeps the right to write, and the session, which does not expire while it is written to. `Ok(false)`: the right is

@@ -15,8 +15,8 @@ use uuid::Uuid;
 struct Held;
 
 impl WriteClaim for Held {
-    async fn confirm(&self) -> Result<(), ClaimError> {
-        Ok(())
+    fn confirm(&self) -> futures::future::BoxFuture<'static, Result<(), ClaimError>> {
+        Box::pin(async { Ok(()) })
     }
 
     async fn multipart_begun(&self, _: &str, _: &str) -> Result<(), ClaimError> {

@@ -3,7 +3,7 @@
 //! The driver's own pool asks the server for a sign of life each time a connection comes back, which doubles the round
 //! trips of a request that reads one row.
 
-use sqlx::postgres::PgConnectOptions;
+use sqlx::postgres::{PgConnectOptions, PgDatabaseError, PgSeverity};
 use sqlx::{Connection, Executor, PgConnection};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -51,10 +51,11 @@ impl Pool {
                 place.map_err(|_closed| sqlx::Error::PoolClosed)?
             }
         };
-        while let Some(mut resting) = self.rested() {
+        if let Some(mut resting) = self.rested() {
             if resting.since.elapsed() <= FRESH || answers(&mut resting.connection).await {
                 return Ok(self.lent(resting.connection, resting.born, place));
             }
+            self.forget_idle();
         }
         // Boxed: this future has room for a whole connection set-up.
         let connecting = Box::pin(timeout(CONNECT_TIMEOUT, PgConnection::connect_with(&self.options)));
@@ -67,6 +68,11 @@ impl Pool {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         idle.retain(|resting| resting.since.elapsed() < REST && resting.born.elapsed() < LIFE);
         idle.pop()
+    }
+
+    /// Where one connection was lost, those that rested beside it are lost most likely, too.
+    fn forget_idle(&self) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     fn lent(self: &Arc<Self>, connection: PgConnection, born: Instant, place: OwnedSemaphorePermit) -> Lent {
@@ -141,13 +147,30 @@ impl Lent {
 
     /// Says how a statement left the connection.
     pub(super) fn settle<T>(&mut self, now: State, done: &Result<T, sqlx::Error>) {
-        if !matches!(
-            done,
-            Err(sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::Tls(_))
-        ) {
-            self.state = now;
+        match done {
+            Err(error) if is_lost(error) => self.pool.forget_idle(),
+            Err(error) if is_stale(error) => {}
+            Ok(_) | Err(_) => self.state = now,
         }
     }
+}
+
+/// The server, or the way to it, has ended the connection.
+fn is_lost(error: &sqlx::Error) -> bool {
+    let severity = error
+        .as_database_error()
+        .and_then(|error| error.try_downcast_ref::<PgDatabaseError>())
+        .map(PgDatabaseError::severity);
+    matches!(
+        error,
+        sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::Tls(_)
+    ) || matches!(severity, Some(PgSeverity::Fatal | PgSeverity::Panic))
+}
+
+/// What the connection has prepared is not what the server has: unknown, known already, or of another result type.
+fn is_stale(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    matches!(code.as_deref(), Some("26000" | "42P05" | "0A000"))
 }
 
 impl Drop for Lent {

@@ -126,6 +126,10 @@ impl State {
         if self.group.is_none() {
             return;
         }
+        // SQLite gave the transaction up, after an error that a later turn met.
+        if self.connection().is_ok_and(Connection::is_autocommit) {
+            return self.end_group(Err(Failure::rolled_back()));
+        }
         let committed = self.run("COMMIT").map_err(|error| Failure::of(&error));
         if committed.is_err() && self.connection().is_ok_and(|connection| !connection.is_autocommit()) {
             drop(self.run("ROLLBACK"));
@@ -198,22 +202,32 @@ impl Turn {
     }
 }
 
+impl State {
+    /// Takes back what an open turn did, and if that cannot be done alone, everything that is not committed.
+    fn undo_turn(&mut self) -> Result<(), sqlx::Error> {
+        let joined = self.group.as_ref().is_some_and(|group| group.joined);
+        if joined {
+            let undone = self.run("ROLLBACK TO turn").and_then(|()| self.run("RELEASE turn"));
+            let Err(error) = undone else {
+                return Ok(());
+            };
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "transaction not rolled back alone"
+            );
+        }
+        self.end_group(Err(Failure::rolled_back()));
+        self.run("ROLLBACK")
+    }
+}
+
 impl Drop for Turn {
     fn drop(&mut self) {
         let ended = self.state.connection().is_ok_and(Connection::is_autocommit);
-        if !self.open || ended {
-            return;
-        }
-        let alone = self.state.group.as_ref().is_none_or(|group| !group.joined);
-        let undone = if alone {
-            self.state.group = None;
-            self.state.run("ROLLBACK")
-        } else {
-            self.state
-                .run("ROLLBACK TO turn")
-                .and_then(|()| self.state.run("RELEASE turn"))
-        };
-        if let Err(error) = undone {
+        if self.open
+            && !ended
+            && let Err(error) = self.state.undo_turn()
+        {
             tracing::error!(error = &error as &dyn std::error::Error, "transaction not rolled back");
         }
     }
