@@ -51,7 +51,8 @@ statements! {
          VALUES ($1, $2, $3, $4)
          ON CONFLICT (digest, namespace_id, repository_id) DO NOTHING",
     );
-    // The digests are asked of both tables, so that the planner looks at their partitions only.
+    // One search a digest, each in the one partition that can have it. Given all at once, the planner takes a large
+    // repository for a small one and reads every link that it has. A limit keeps it from making a join of this.
     LINKED_AMONG = Statement::each(
         "blob_links.among",
         "SELECT l.digest, b.size
@@ -60,9 +61,13 @@ statements! {
          WHERE l.namespace_id = $1 AND l.repository_id = $2
          AND l.digest IN (SELECT unhex(value) FROM json_each($3))",
         "SELECT l.digest, b.size
-         FROM blob_links l
-         JOIN blobs b ON b.digest = l.digest
-         WHERE l.namespace_id = $1 AND l.repository_id = $2 AND l.digest = ANY($3) AND b.digest = ANY($3)",
+         FROM (SELECT DISTINCT unnest($3::bytea[]) AS digest) AS wanted
+         CROSS JOIN LATERAL (
+             SELECT digest FROM blob_links
+             WHERE digest = wanted.digest AND namespace_id = $1 AND repository_id = $2
+             LIMIT 1
+         ) AS l
+         CROSS JOIN LATERAL (SELECT size FROM blobs WHERE digest = wanted.digest LIMIT 1) AS b",
     );
     UNLINK = Statement::both(
         "blob_links.remove",

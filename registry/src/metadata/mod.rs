@@ -37,11 +37,7 @@ pub use statement::Engine;
 /// Microseconds since 1970: how the schema keeps time.
 pub type Micros = i64;
 
-/// Asks the database to prepare every statement that this program can run.
-///
-/// # Errors
-/// The first statement that does not fit the schema.
-pub async fn prepare_all(reader: &mut Reader) -> Result<usize, Error> {
+fn every_statement() -> impl Iterator<Item = &'static statement::Statement> {
     let tables = [
         blobs::ALL,
         leases::ALL,
@@ -55,8 +51,27 @@ pub async fn prepare_all(reader: &mut Reader) -> Result<usize, Error> {
         tombstones::ALL,
         uploads::ALL,
     ];
+    tables.into_iter().flatten().copied()
+}
+
+/// Name and text of every statement that this program can run: for whoever asks the engine how it would run them.
+pub fn statements(engine: Engine) -> impl Iterator<Item = (&'static str, &'static str)> {
+    every_statement().map(move |statement| {
+        let text = match engine {
+            Engine::Sqlite => statement.sqlite,
+            Engine::Postgres => statement.postgres,
+        };
+        (statement.name, text)
+    })
+}
+
+/// Asks the database to prepare every statement that this program can run.
+///
+/// # Errors
+/// The first statement that does not fit the schema.
+pub async fn prepare_all(reader: &mut Reader) -> Result<usize, Error> {
     let mut prepared = 0;
-    for statement in tables.into_iter().flatten() {
+    for statement in every_statement() {
         reader.prepare(statement).await?;
         prepared += 1;
     }

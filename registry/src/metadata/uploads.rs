@@ -144,7 +144,8 @@ statements! {
          WHERE id = $1 AND repository = $2 AND state = 0 AND expires_at > $3
          RETURNING object_key, multipart_id, claims",
     );
-    // Several replicas sweep at once: each takes rows that no other is at.
+    // Several replicas sweep at once: each takes rows that no other is at. As an array, because a join with a limit that
+    // the planner does not know would read the whole table.
     EXPIRE = Statement::each(
         "upload_sessions.expire",
         "UPDATE upload_sessions
@@ -157,10 +158,10 @@ statements! {
              SELECT id FROM upload_sessions WHERE state = 0 AND expires_at <= $1 ORDER BY expires_at LIMIT $3
              FOR UPDATE SKIP LOCKED
          )
-         UPDATE upload_sessions s
+         UPDATE upload_sessions
          SET state = 2, expires_at = $2, claim = NULL, claimed_until = NULL
-         FROM due WHERE s.id = due.id
-         RETURNING s.object_key, s.multipart_id, s.claims",
+         WHERE id = ANY(ARRAY(SELECT id FROM due))
+         RETURNING object_key, multipart_id, claims",
     );
     FORGET = Statement::each(
         "upload_sessions.forget",
@@ -172,7 +173,7 @@ statements! {
              SELECT id FROM upload_sessions WHERE state IN (1, 2) AND expires_at <= $1 LIMIT $2
              FOR UPDATE SKIP LOCKED
          )
-         DELETE FROM upload_sessions s USING due WHERE s.id = due.id",
+         DELETE FROM upload_sessions WHERE id = ANY(ARRAY(SELECT id FROM due))",
     );
 }
 

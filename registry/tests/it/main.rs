@@ -12,6 +12,7 @@ mod http2;
 mod manifests;
 mod migrations;
 mod overload;
+mod plans;
 mod processes;
 mod proxies;
 mod ranges;
