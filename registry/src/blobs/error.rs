@@ -78,6 +78,9 @@ pub enum Error {
     /// All the memory that uploads may use is in use.
     #[error("uploads use all the memory that they may have; uploads.memory sets how much that is")]
     NoMemory,
+    /// The client keeps memory that others wait for.
+    #[error("the client sends too slowly while others wait for memory; uploads.memory sets how much there is")]
+    TooSlow,
     /// A key that cannot be a path in the store.
     #[error("{key} cannot be a key of the store")]
     Key {

@@ -76,13 +76,17 @@ impl Multipart {
         C: WriteClaim,
     {
         let before = at.clone();
-        let failed = match self.transfer(at, &mut body, end, claim).await {
-            Err(AppendError::Store(failed)) => failed,
-            done => return done,
-        };
         let nothing_to_lose = before.parts.is_empty();
+        // Where the object would be now: a key that this claim has left behind is to be deleted, whatever is there.
+        let (failed, at) = match self.resume(at, end) {
+            Err(failed) => (failed, before),
+            Ok(mut upload) => match self.transfer(&mut upload, &mut body, end, claim).await {
+                Err(AppendError::Store(failed)) => (failed, upload.position),
+                done => return done,
+            },
+        };
         let settled = match end {
-            End::Last(digest) if may_be_complete(&failed) => self.completed_before(before, digest, failed).await,
+            End::Last(digest) if may_be_complete(&failed) => self.completed_before(at, digest, failed).await,
             End::Last(_) | End::Open => Err(failed),
         };
         match settled {
@@ -94,7 +98,7 @@ impl Multipart {
 
     async fn transfer<S, E, C>(
         &self,
-        at: Position,
+        upload: &mut Upload,
         body: &mut S,
         end: End,
         claim: &C,
@@ -103,14 +107,13 @@ impl Multipart {
         S: Stream<Item = Result<Bytes, E>> + Send + Unpin,
         C: WriteClaim,
     {
-        let mut upload = self.resume(at, end)?;
-        while let Some(piece) = body.next().await.transpose().map_err(AppendError::Body)? {
-            self.make_room(&mut upload, piece.len()).await?;
-            self.read_tail(&mut upload).await?;
+        while let Some(piece) = next(upload, body).await? {
+            self.make_room(upload, piece.len()).await?;
+            self.read_tail(upload).await?;
             upload.receive(piece).await?;
-            while let Some(size) = self.full_part(&upload)? {
-                let id = self.begin(&mut upload, claim).await?;
-                self.send_part(&mut upload, id, size).await?;
+            while let Some(size) = self.full_part(upload)? {
+                let id = self.begin(upload, claim).await?;
+                self.send_part(upload, id, size).await?;
             }
         }
         upload.hash().await?;
@@ -294,7 +297,7 @@ impl Multipart {
     }
 
     /// Leaves the session open: the bytes after the last part become an object that the row will name.
-    async fn keep_tail(&self, mut upload: Upload) -> Result<Appended, Error> {
+    async fn keep_tail(&self, upload: &mut Upload) -> Result<Appended, Error> {
         let (received, object_key) = (upload.received(), upload.position.object_key.clone());
         let mut tail_key = upload.position.tail_key.take().filter(|_| upload.unread_tail > 0);
         if upload.pending_bytes > 0 {
@@ -307,12 +310,12 @@ impl Multipart {
     }
 
     /// Makes the object readable.
-    async fn complete(&self, mut upload: Upload) -> Result<Appended, Error> {
+    async fn complete(&self, upload: &mut Upload) -> Result<Appended, Error> {
         let received = upload.received();
         let object_key = if upload.parts.is_empty() {
-            self.complete_small(&mut upload).await?
+            self.complete_small(upload).await?
         } else {
-            self.complete_multipart(&mut upload).await?;
+            self.complete_multipart(upload).await?;
             upload.position.object_key.clone()
         };
         Ok(upload.appended(received, None, object_key))
@@ -349,6 +352,19 @@ impl Multipart {
         completed.map_err(|source| Error::of_upload(COMPLETE, object_key, source))?;
         self.prove(object_key, upload.received()).await
     }
+}
+
+/// The next bytes from the client, which must not keep memory that others wait for by sending them slowly.
+async fn next<S, E>(upload: &mut Upload, body: &mut S) -> Result<Option<Bytes>, AppendError<E>>
+where
+    S: Stream<Item = Result<Bytes, E>> + Send + Unpin,
+{
+    let next = body.next();
+    let next = match &mut upload.room {
+        Some(room) => room.filling(next).await?,
+        None => next.await,
+    };
+    next.transpose().map_err(AppendError::Body)
 }
 
 /// True when the object may be whole although the request failed.

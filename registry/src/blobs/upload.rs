@@ -44,6 +44,9 @@ impl Upload {
     pub(super) async fn receive(&mut self, piece: Bytes) -> Result<(), Error> {
         self.arrived += piece.len() as u64;
         self.pending_bytes += piece.len();
+        if let Some(room) = &mut self.room {
+            room.came(piece.len());
+        }
         self.unhashed_bytes += piece.len();
         self.unhashed.push(piece.clone());
         self.pending.push_back(piece);
@@ -104,11 +107,12 @@ impl Upload {
         self.position.stored_bytes + self.arrived
     }
 
-    pub(super) fn appended(self, stored_bytes: u64, tail_key: Option<String>, object_key: String) -> Appended {
+    /// Where the upload stands; nothing can be done with it afterwards.
+    pub(super) fn appended(&mut self, stored_bytes: u64, tail_key: Option<String>, object_key: String) -> Appended {
         Appended {
             stored_bytes,
             hasher: self.digester.save(),
-            multipart_id: self.position.multipart_id,
+            multipart_id: self.position.multipart_id.take(),
             parts: self.parts.iter().map(Part::to_string).collect(),
             tail_key,
             object_key,

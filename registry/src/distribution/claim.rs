@@ -10,8 +10,7 @@
 
 use super::Distribution;
 use super::error::Error;
-use crate::blobs::{ClaimError, Position, WriteClaim, keys};
-use crate::metadata::tombstones::{self, Tombstone};
+use crate::blobs::{ClaimError, Position, WriteClaim};
 use crate::metadata::uploads::{self, Claim, Session};
 use futures::future::BoxFuture;
 use oci::RepositoryName;
@@ -156,25 +155,15 @@ impl Held {
         }
     }
 
-    /// Records a multipart upload; where it gets a key of its own, what was written to other keys is garbage.
+    /// Records a multipart upload; where it gets a key of its own, what was written to other keys is garbage. The tail is
+    /// not: the row goes on naming it, and it may become the blob.
     async fn record_multipart(&self, id: &str, object_key: &str) -> Result<bool, Error> {
         let distribution = &self.guard.distribution;
         let mut tx = distribution.metadata.begin().await?;
         let kept = uploads::multipart_begun(&mut tx, self.claim, id, object_key).await?;
-        if object_key != self.session.object_key {
-            let own = self.session.staged.multipart_id.as_deref();
-            for key in keys::leftovers(&self.session.object_key, self.session.claims - 1, None) {
-                let multipart_id = own.filter(|_| key == self.session.object_key);
-                let dead = Tombstone {
-                    object_key: &key,
-                    digest: None,
-                    multipart_id,
-                    size: 0,
-                    reason: "superseded_upload",
-                };
-                let not_before = distribution.after(distribution.limits.tombstone_delay);
-                tombstones::add(&mut tx, dead, not_before, distribution.now()).await?;
-            }
+        // Whoever holds the claim now, or ended the session, buries what is garbage then.
+        if kept && object_key != self.session.object_key {
+            distribution.bury_superseded(&mut tx, &self.session).await?;
         }
         tx.commit().await?;
         Ok(kept)

@@ -7,8 +7,8 @@ use crate::blobs::{self, AppendError, Appended, End, Mismatch, keys};
 use crate::metadata::Tx;
 use crate::metadata::blobs::{self as blob_rows, Blob};
 use crate::metadata::repositories;
-use crate::metadata::tombstones::{self, Tombstone};
-use crate::metadata::uploads::{self, Ended, NewSession, Staged};
+use crate::metadata::tombstones::{self, Dead};
+use crate::metadata::uploads::{self, Ended, NewSession, Session, Staged};
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt, stream};
@@ -124,8 +124,13 @@ impl Distribution {
         let (held, appended) = self.receive(held, body, End::Last(digest)).await?;
         let (held, appended) = self.verify(held, appended, digest).await?;
         let committed = retried(|| self.commit(&held, &appended, repository, digest)).await;
-        if committed.is_ok() {
-            held.settle();
+        match committed {
+            Ok(()) => held.settle(),
+            Err(Error::Store(blobs::Error::Lost { .. })) => {
+                self.abort(held, "upload_lost").await?;
+                return Err(Error::UploadUnknown);
+            }
+            Err(_) => {}
         }
         committed
     }
@@ -243,7 +248,7 @@ impl Distribution {
             .as_deref()
             .filter(|old| Some(*old) != staged.tail_key.as_deref())
         {
-            self.bury(&mut tx, old, None, "superseded_tail").await?;
+            self.bury(&mut tx, &[old], None, "superseded_tail").await?;
         }
         tx.commit().await?;
         held.settle();
@@ -270,6 +275,7 @@ impl Distribution {
             .ok_or(Error::ClaimLost)?;
         let key = repositories::ensure(&mut tx, repository, now).await?;
         let kept = if blob_rows::add(&mut tx, &ours, now).await? {
+            self.unbury(&mut tx, &ended, &ours.object_key).await?;
             Some(ours.object_key.as_str())
         } else {
             // Somebody else's upload of the same bytes was first; it may be gone before we lock it: then we try again.
@@ -309,29 +315,50 @@ impl Distribution {
         } else {
             0
         };
-        for key in keys::leftovers(&ended.object_key, beside, kept) {
-            let multipart_id = ended.multipart_id.as_deref().filter(|_| key == ended.object_key);
-            self.bury(tx, &key, multipart_id, reason).await?;
-        }
-        Ok(())
+        let mut dead = keys::leftovers(&ended.object_key, beside, kept);
+        let tail = ended.tail_key.as_deref().filter(|tail| Some(*tail) != kept);
+        dead.extend(tail.map(str::to_owned));
+        let multipart = ended.multipart_id.as_deref().map(|id| (ended.object_key.as_str(), id));
+        self.bury(tx, &borrowed(&dead), multipart, reason).await
+    }
+
+    /// Buries what a session has written to before it got a new key, apart from its tail.
+    pub(super) async fn bury_superseded(&self, tx: &mut Tx, session: &Session) -> Result<(), Error> {
+        let (before, staged) = (session.claims.saturating_sub(1), &session.staged);
+        let dead = keys::leftovers(&session.object_key, before, staged.tail_key.as_deref());
+        let multipart = staged.multipart_id.as_deref();
+        let multipart = multipart.map(|id| (session.object_key.as_str(), id));
+        self.bury(tx, &borrowed(&dead), multipart, "superseded_upload").await
     }
 
     async fn bury(
         &self,
         tx: &mut Tx,
-        object_key: &str,
-        multipart_id: Option<&str>,
+        object_keys: &[&str],
+        multipart: Option<(&str, &str)>,
         reason: &'static str,
     ) -> Result<(), Error> {
-        let dead = Tombstone {
-            object_key,
-            digest: None,
-            multipart_id,
-            size: 0,
+        let dead = Dead {
+            object_keys,
+            multipart,
             reason,
         };
         Ok(tombstones::add(tx, dead, self.after(self.limits.tombstone_delay), self.now()).await?)
     }
+
+    /// A blob's object has no tombstone: one that is not due is taken away, and one that is due forbids the blob.
+    async fn unbury(&self, tx: &mut Tx, ended: &Ended, object_key: &str) -> Result<(), Error> {
+        // Only a second claim buries what the first one wrote.
+        if !self.blobs.writes_beside() || ended.claims <= 1 || tombstones::remove(tx, object_key, self.now()).await? {
+            return Ok(());
+        }
+        let key = object_key.to_owned();
+        Err(blobs::Error::Lost { key }.into())
+    }
+}
+
+fn borrowed(keys: &[String]) -> Vec<&str> {
+    keys.iter().map(String::as_str).collect()
 }
 
 /// How many bytes a chunk brings, as far as it says.

@@ -85,17 +85,20 @@ statements! {
         "upload_sessions.finished",
         "SELECT digest FROM upload_sessions WHERE id = $1 AND repository = $2 AND state = 1",
     );
+    // A session does not expire while it is claimed.
     CLAIM = Statement::both(
         "upload_sessions.claim",
         "UPDATE upload_sessions
-         SET claim = $4, claimed_until = $5, claims = claims + 1
+         SET claim = $4, claimed_until = $5, claims = claims + 1,
+             expires_at = CASE WHEN expires_at < $5 THEN $5 ELSE expires_at END
          WHERE id = $1 AND repository = $2 AND state = 0 AND expires_at > $3 AND claim IS NULL
          RETURNING id, object_key, stored_bytes, hasher, multipart_id, parts, tail_key, claims",
     );
     TAKE_OVER = Statement::both(
         "upload_sessions.take_over",
         "UPDATE upload_sessions
-         SET claim = $4, claimed_until = $5, claims = claims + 1
+         SET claim = $4, claimed_until = $5, claims = claims + 1,
+             expires_at = CASE WHEN expires_at < $5 THEN $5 ELSE expires_at END
          WHERE id = $1 AND repository = $2 AND state = 0 AND expires_at > $3 AND claimed_until <= $3
          RETURNING id, object_key, stored_bytes, hasher, multipart_id, parts, tail_key, claims",
     );
@@ -135,14 +138,14 @@ statements! {
         "UPDATE upload_sessions
          SET state = $3, digest = $4, expires_at = $5, claim = NULL, claimed_until = NULL
          WHERE id = $1 AND claim = $2 AND state = 0
-         RETURNING object_key, multipart_id, claims",
+         RETURNING object_key, multipart_id, claims, tail_key",
     );
     CANCEL = Statement::both(
         "upload_sessions.cancel",
         "UPDATE upload_sessions
          SET state = 2, expires_at = $4, claim = NULL, claimed_until = NULL
          WHERE id = $1 AND repository = $2 AND state = 0 AND expires_at > $3
-         RETURNING object_key, multipart_id, claims",
+         RETURNING object_key, multipart_id, claims, tail_key",
     );
     // Several replicas sweep at once: each takes rows that no other is at. As an array, because a join with a limit that
     // the planner does not know would read the whole table.
@@ -153,7 +156,7 @@ statements! {
          WHERE id IN (
              SELECT id FROM upload_sessions WHERE state = 0 AND expires_at <= $1 ORDER BY expires_at LIMIT $3
          )
-         RETURNING object_key, multipart_id, claims",
+         RETURNING object_key, multipart_id, claims, tail_key",
         "WITH due AS MATERIALIZED (
              SELECT id FROM upload_sessions WHERE state = 0 AND expires_at <= $1 ORDER BY expires_at LIMIT $3
              FOR UPDATE SKIP LOCKED
@@ -161,7 +164,7 @@ statements! {
          UPDATE upload_sessions
          SET state = 2, expires_at = $2, claim = NULL, claimed_until = NULL
          WHERE id = ANY(ARRAY(SELECT id FROM due))
-         RETURNING object_key, multipart_id, claims",
+         RETURNING object_key, multipart_id, claims, tail_key",
     );
     FORGET = Statement::each(
         "upload_sessions.forget",
@@ -372,6 +375,8 @@ pub struct Ended {
     pub multipart_id: Option<String>,
     /// How often it was claimed.
     pub claims: u64,
+    /// The object with the bytes after the last part; its name may be made from a key that the upload had before.
+    pub tail_key: Option<String>,
 }
 
 fn ended(row: &Row<'_>) -> Result<Ended, sqlx::Error> {
@@ -379,6 +384,7 @@ fn ended(row: &Row<'_>) -> Result<Ended, sqlx::Error> {
         object_key: row.text(0)?,
         multipart_id: row.optional_text(1)?,
         claims: row.size(2)?,
+        tail_key: row.optional_text(3)?,
     })
 }
 

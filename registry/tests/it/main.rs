@@ -21,6 +21,7 @@ mod referrers;
 mod settings;
 mod slow_clients;
 mod sparse;
+mod superseded;
 mod support;
 mod sweep;
 mod tag_parameters;

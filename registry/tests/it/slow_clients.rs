@@ -135,6 +135,36 @@ async fn an_upload_that_stalls_is_told_and_its_session_stays() {
     assert_eq!(registry.get(&upload).await.status(), StatusCode::NO_CONTENT);
 }
 
+#[tokio::test]
+async fn clients_that_hold_all_the_memory_of_uploads_give_it_to_those_who_wait() {
+    let registry = TestRegistry::start_on_a_bucket(&[("BERTH_UPLOADS_MEMORY", "128MiB")]).await;
+    let mut slow = Vec::new();
+    // A quarter is kept for beginnings: the rest holds twelve parts of 8 MiB.
+    for _ in 0..12 {
+        let upload = registry.open_upload("a").await;
+        let mut stream = connect(registry.server().http).await;
+        let head = format!("PATCH {upload} HTTP/1.1\r\nhost: h\r\ncontent-length: 8000000\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(&content::bytes(1, 400_000)).await.unwrap();
+        slow.push(stream);
+    }
+    // Nothing tells that the server has read them.
+    sleep(Duration::from_secs(1)).await;
+
+    let layer = content::bytes(2, 3_000_000);
+    let pushed = timeout(Duration::from_secs(20), registry.push_blob("a", &layer)).await;
+
+    assert!(pushed.is_ok(), "it waits for clients that send nothing");
+    let cut = futures::future::select_all(slow.iter_mut().map(|stream| Box::pin(rest(stream))));
+    let (answer, ..) = timeout(LIMIT, cut).await.unwrap();
+    assert!(
+        answer.starts_with(b"HTTP/1.1 503"),
+        "{}",
+        String::from_utf8_lossy(&answer)
+    );
+    assert!(String::from_utf8_lossy(&answer).contains("retry-after"));
+}
+
 /// With the server in another process: half of the descriptors are its own.
 #[tokio::test]
 async fn hundreds_of_slow_clients_hold_up_nobody() {

@@ -9,7 +9,7 @@ use berth_registry::distribution::{Chunk, Distribution, Limits, Rules, Swept};
 use berth_registry::metadata::Metadata;
 use berth_registry::server;
 use bytes::Bytes;
-use futures::stream;
+use futures::{StreamExt, stream};
 use oci::RepositoryName;
 use reqwest::{Body, Method, StatusCode};
 use std::time::Duration;
@@ -91,6 +91,29 @@ async fn a_session_that_is_used_lives_on() {
     let status = distribution.upload_status(&repository(), upload.id).await.unwrap();
 
     assert_eq!(status.stored, 3);
+}
+
+#[tokio::test]
+async fn a_session_that_is_claimed_in_its_last_seconds_is_not_swept() {
+    let (config, _folder) = stores::fresh().await;
+    let (distribution, clock) = workflows(&config).await;
+    let upload = distribution.start_upload(&repository()).await.unwrap();
+    clock.advance(23 * HOUR + Duration::from_secs(3595));
+    let later = async {
+        clock.advance(Duration::from_secs(10));
+        let swept = distribution.sweep_uploads().await.unwrap();
+        assert_eq!(swept.expired, 0);
+        Ok(Bytes::from_static(b"bytes"))
+    };
+    let body = Chunk {
+        range: None,
+        length: None,
+        body: stream::once(later).boxed(),
+    };
+
+    let appended = distribution.append(&repository(), upload.id, body).await;
+
+    assert_eq!(appended.unwrap().stored, 5);
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test's tool stops where it fails")]
 
 use super::TestRegistry;
+use super::serve::LIMIT;
 use axum::body::{Body, Bytes, to_bytes};
 use berth_registry::config::Storage;
 use futures::{StreamExt, stream};
@@ -14,10 +15,13 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use reqwest::Client;
+use std::future::pending;
 use std::io::{Error, ErrorKind};
 use std::sync::{Arc, Mutex};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use url::Url;
 
 /// What is asked of the store.
@@ -37,6 +41,8 @@ pub(crate) enum Fault {
     Unavailable,
     /// The store does it, and nobody hears of it.
     ReplyLost,
+    /// The store does it, and its reply is on its way for ever.
+    ReplyHeld,
     /// The store does not do it and says it did.
     OnlySaidDone,
     /// The store does not do it, says so, and with 200.
@@ -59,6 +65,8 @@ struct Shared {
     store: Url,
     client: Client,
     planned: Mutex<Vec<Planned>>,
+    /// Told of every reply that is held.
+    held: Notify,
 }
 
 /// A running proxy; it ends with the value.
@@ -86,6 +94,7 @@ pub(crate) async fn registry_behind_a_proxy() -> (TestRegistry, Proxy) {
         store,
         client: Client::new(),
         planned: Mutex::default(),
+        held: Notify::new(),
     });
     let mut serving = JoinSet::new();
     serving.spawn(accept(listener, Arc::clone(&shared)));
@@ -108,6 +117,11 @@ impl Proxy {
     pub(crate) fn all_went_wrong(&self) {
         let planned = self.shared.planned.lock().unwrap();
         assert!(planned.iter().all(|planned| planned.times == 0), "{planned:?}");
+    }
+
+    /// Waits until the store has done what is not replied to.
+    pub(crate) async fn holds_a_reply(&self) {
+        timeout(LIMIT, self.shared.held.notified()).await.unwrap();
     }
 
     /// Goes wrong no more.
@@ -145,6 +159,11 @@ impl Shared {
             Some(Fault::ReplyLost) => {
                 forward(body).await?;
                 Err(Error::from(ErrorKind::ConnectionAborted))
+            }
+            Some(Fault::ReplyHeld) => {
+                forward(body).await?;
+                self.held.notify_one();
+                pending().await
             }
             Some(Fault::BodyCut) => forward(body.slice(..body.len() / 2)).await,
             Some(Fault::AnswerCut) => cut(forward(body).await?).await,
