@@ -93,6 +93,8 @@ pub struct Uploads {
 pub struct Manifests {
     /// The largest, in bytes.
     pub max_size: u64,
+    /// Bytes that all manifests that are being pushed may have in memory.
+    pub memory: u64,
     /// Blobs and manifests that one may name.
     pub max_references: u32,
     /// Tags that one push may set beside its reference.
@@ -161,6 +163,7 @@ pub(super) fn build(values: &Values) -> (Config, Vec<Problem>) {
         },
         manifests: Manifests {
             max_size: values.bytes("manifests.max_size"),
+            memory: values.bytes("manifests.memory"),
             max_references: values.number("manifests.max_references"),
             max_tags: values.number("manifests.max_tags"),
             sparse: sparse(values),
@@ -239,6 +242,16 @@ fn contradictions(values: &Values, config: &Config) -> Vec<Problem> {
             place,
             "admin.listen",
             "is the same address as http.listen; give it a port of its own",
+        );
+    }
+    if config.manifests.memory / 2 < config.manifests.max_size {
+        let place = values
+            .place("manifests.memory")
+            .or_else(|| values.place("manifests.max_size"));
+        say(
+            place,
+            "manifests.memory",
+            "is less than two of the largest manifests; raise it to twice manifests.max_size",
         );
     }
     found.extend(storage::contradictions(values));

@@ -384,6 +384,12 @@ pub const SETTINGS: &[Setting] = &[
         "largest manifest; clients expect at least 4MiB",
     ),
     setting(
+        "manifests.memory",
+        Kind::Bytes("16MiB", "64GiB"),
+        "64MiB",
+        "what all manifests that are being pushed may have in memory; more wait, then get 503; twice manifests.max_size at least",
+    ),
+    setting(
         "manifests.max_references",
         Kind::Number(1, 10_000),
         "10000",

@@ -9,7 +9,7 @@ use crate::metadata::reviews::{self, Due, Reason, Subject};
 use crate::metadata::tags::Pointer;
 use crate::metadata::{Tx, blobs, tags};
 use oci::{Algorithm, Digest, Manifest, Reference, ReferenceKind, ReferenceTo, RepositoryName, SubjectDigest, Tag};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 /// A manifest to be stored.
 #[derive(Debug, Clone, Copy)]
@@ -91,15 +91,8 @@ impl Distribution {
         references: &[ReferenceTo],
         digest: Digest,
     ) -> Result<Vec<WrongSize>, Error> {
-        let (now, sparse) = (self.now(), self.rules.sparse);
-        let mut tx = self.metadata.begin().await?;
-        let key = repositories::ensure(&mut tx, repository, now).await?;
-        let mut found = Found::of(&mut tx, key, references, sparse).await?;
-        if !found.missing.is_empty() {
-            // What it may lack can be on its way. Whoever brings it must see that it is missed, or be seen.
-            repositories::lock(&mut tx, key).await?;
-            found = Found::of(&mut tx, key, references, sparse).await?;
-        }
+        let now = self.now();
+        let (mut tx, key, found) = self.look(repository, references).await?;
         let new = NewManifest {
             digest: &digest,
             media_type: &manifest.media_type,
@@ -119,43 +112,78 @@ impl Distribution {
         Ok(found.wrong_sizes)
     }
 
-    /// Points every tag of the request to the manifest.
+    /// Looks for the references, and holds what was found until the end of the transaction.
+    async fn look(
+        &self,
+        repository: &RepositoryName,
+        references: &[ReferenceTo],
+    ) -> Result<(Tx, RepositoryKey, Found), Error> {
+        let (now, sparse) = (self.now(), self.rules.sparse);
+        let mut tx = self.metadata.begin().await?;
+        let key = repositories::ensure(&mut tx, repository, now).await?;
+        let found = Found::of(&mut tx, key, references, sparse).await?;
+        if !found.lacks_its_own() {
+            return Ok((tx, key, found));
+        }
+        // What it lacks can be on its way. Whoever brings it must see that it is missed, or be seen.
+        drop(tx);
+        let mut tx = self.metadata.begin().await?;
+        let alone = repositories::ensure_alone(&mut tx, repository, now).await?;
+        let key = alone.ok_or(Error::Raced)?;
+        let found = Found::of(&mut tx, key, references, sparse).await?;
+        Ok((tx, key, found))
+    }
+
+    /// Points every tag of the request to the manifest; those that they pointed to before may have become garbage.
+    ///
+    /// The rows in one order for every request: all tags, then all reviews, then the repository.
     async fn name(&self, tx: &mut Tx, key: RepositoryKey, put: ManifestPut<'_>, digest: Digest) -> Result<(), Error> {
         let tags = put.all_tags();
         if tags.is_empty() {
             // An untagged manifest waits for a tag or an index that names it.
-            return review(tx, key, digest, due(self, Reason::ManifestUpload)).await;
+            return review(tx, key, &[digest], due(self, Reason::ManifestUpload)).await;
         }
+        let (mut changed, mut displaced) = (false, BTreeSet::new());
         for tag in tags {
-            self.point(tx, key, tag, digest).await?;
+            let before = self.point(tx, key, tag, digest).await?;
+            changed |= before != Some(digest);
+            displaced.extend(before.filter(|before| *before != digest));
+        }
+        let displaced: Vec<Digest> = displaced.into_iter().collect();
+        review(tx, key, &displaced, due(self, Reason::TagSwitch)).await?;
+        if changed {
+            repositories::published(tx, key, self.now()).await?;
         }
         Ok(())
     }
 
-    /// Points a tag to a manifest; the one that it pointed to before may have become garbage.
-    async fn point(&self, tx: &mut Tx, key: RepositoryKey, tag: &Tag, digest: Digest) -> Result<(), Error> {
-        let (now, to) = (
-            self.now(),
-            Pointer {
-                key,
-                tag,
-                manifest: &digest,
-            },
-        );
-        if !tags::create(tx, to, now).await? {
-            let before = tags::target(tx, key, tag).await?.ok_or(Error::Raced)?;
-            if before == digest {
-                return Ok(());
-            }
-            tags::point(tx, to, now).await?;
-            review(tx, key, before, due(self, Reason::TagSwitch)).await?;
+    /// Points a tag to a manifest, and says where an existing one pointed before.
+    async fn point(
+        &self,
+        tx: &mut Tx,
+        key: RepositoryKey,
+        tag: &Tag,
+        manifest: Digest,
+    ) -> Result<Option<Digest>, Error> {
+        let now = self.now();
+        let to = Pointer {
+            key,
+            tag,
+            manifest: &manifest,
+        };
+        if tags::create(tx, to, now).await? {
+            return Ok(None);
         }
-        Ok(repositories::published(tx, key, now).await?)
+        let before = tags::target(tx, key, tag).await?.ok_or(Error::Raced)?;
+        if before != manifest {
+            tags::point(tx, to, now).await?;
+        }
+        Ok(Some(before))
     }
 }
 
-async fn review(tx: &mut Tx, key: RepositoryKey, digest: Digest, due: Due) -> Result<(), Error> {
-    Ok(reviews::add(tx, Subject::Manifest, key, &[digest], due).await?)
+async fn review(tx: &mut Tx, key: RepositoryKey, manifests: &[Digest], due: Due) -> Result<(), Error> {
+    Ok(reviews::add(tx, Subject::Manifest, key, manifests, due).await?)
 }
 
 /// The digest of the request, checked, or the payload's own for a tag.
@@ -179,7 +207,7 @@ fn named_digest(put: ManifestPut<'_>) -> Result<Digest, Error> {
 /// A manifest's references, held against what the repository has.
 struct Found {
     present: Vec<ReferenceTo>,
-    /// What it may lack.
+    /// What it may lack: see [`Self::lacks_its_own`].
     missing: Vec<ReferenceTo>,
     wrong_sizes: Vec<WrongSize>,
 }
@@ -209,6 +237,12 @@ impl Found {
         } else {
             Err(Error::ReferencesUnknown(unknown))
         }
+    }
+
+    /// True when something is missing that only this repository can have. A layer that lives elsewhere is not waited
+    /// for: where it comes at this very moment, it is a reference to elsewhere all the same.
+    fn lacks_its_own(&self) -> bool {
+        self.missing.iter().any(|reference| reference.must_exist)
     }
 
     fn compare(&mut self, reference: &ReferenceTo, stored: u64) {

@@ -3,9 +3,11 @@
 //! Answering before the body has been read makes hyper close an HTTP/1 connection, and a client in the middle of
 //! sending then sees a broken pipe instead of the answer. So an early answer first reads what is left, up to a bound.
 
+use super::error::ApiError;
+use super::memory::{BodyMemory, Room};
 use crate::distribution::BodyError;
 use axum::body::{Body, BodyDataStream};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures::{Stream, StreamExt};
 use http::{HeaderMap, header};
 use std::pin::Pin;
@@ -29,6 +31,13 @@ pub(super) struct RequestBody {
     /// The client waits for our leave and has sent nothing yet.
     waiting: bool,
     over: bool,
+}
+
+/// A body that was read whole, and the memory that it has.
+#[derive(Debug)]
+pub(super) struct Whole {
+    pub(super) bytes: Vec<u8>,
+    _room: Room,
 }
 
 /// How much longer the client is waited for. Time in which nobody reads the body is not the client's.
@@ -72,16 +81,28 @@ impl RequestBody {
         Ok(false)
     }
 
-    /// The whole body, unless it is longer than `limit`.
-    pub(super) async fn collect(&mut self, limit: usize) -> Result<Option<Bytes>, BodyError> {
-        let mut whole = BytesMut::new();
+    /// The whole body, unless it is longer than `limit`. It waits for memory, but not for long.
+    pub(super) async fn collect(
+        &mut self,
+        limit: usize,
+        announced: usize,
+        memory: &BodyMemory,
+    ) -> Result<Option<Whole>, ApiError> {
+        let (mut bytes, mut room) = (Vec::new(), Room::default());
         while let Some(piece) = self.next().await.transpose()? {
-            if whole.len() + piece.len() > limit {
+            let needed = bytes.len() + piece.len();
+            if needed > limit {
                 return Ok(None);
             }
-            whole.extend_from_slice(&piece);
+            memory.make(&mut room, needed, announced).await?;
+            if needed > bytes.capacity() {
+                // Twice as much each time, as a vector does, but never more than there is room for.
+                let capacity = needed.max(bytes.capacity() * 2).min(room.bytes());
+                bytes.reserve_exact(capacity - bytes.len());
+            }
+            bytes.extend_from_slice(&piece);
         }
-        Ok(Some(whole.freeze()))
+        Ok(Some(Whole { bytes, _room: room }))
     }
 
     /// Reads and drops what is left, so that the client gets to see the answer.
@@ -170,6 +191,8 @@ impl Stream for RequestBody {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::distribution::Error;
+    use crate::http::Overload;
     use futures::stream;
     use tokio::time::sleep;
 
@@ -184,31 +207,67 @@ mod tests {
         RequestBody::new(Body::from_stream(pieces), &HeaderMap::new(), STALL)
     }
 
+    async fn collected(body: &mut RequestBody, memory: &BodyMemory) -> Result<Option<Whole>, ApiError> {
+        body.collect(100_000, 100_000, memory).await
+    }
+
+    fn is_stalled(collected: &Result<Option<Whole>, ApiError>) -> bool {
+        matches!(
+            collected,
+            Err(ApiError::Distribution(Error::Body(BodyError::Stalled(STALL))))
+        )
+    }
+
+    #[tokio::test]
+    async fn bodies_that_stop_in_the_middle_hold_no_more_than_all_may_have() {
+        let memory = BodyMemory::impatient(400_000);
+        let stopped = || sent([(0, 15_000), (0, 75_000), (3_600_000, 10)].into_iter());
+        let mut bodies: Vec<RequestBody> = (0..10).map(|_| stopped()).collect();
+
+        let ended = futures::future::join_all(bodies.iter_mut().map(|body| collected(body, &memory))).await;
+
+        let refused = |ended: &&Result<_, _>| matches!(ended, Err(ApiError::Overloaded(Overload::Manifests)));
+        assert_eq!(ended.iter().filter(refused).count(), 7, "300,000 bytes are for three");
+        let mut next = sent([(0, 50_000)].into_iter());
+        assert!(collected(&mut next, &memory).await.is_ok(), "all was given back");
+    }
+
+    #[tokio::test]
+    async fn a_body_has_no_more_memory_than_it_has_room() {
+        let memory = BodyMemory::impatient(1_000_000);
+        let mut body = sent(std::iter::repeat_n((0, 9_999), 10));
+
+        let whole = collected(&mut body, &memory).await.unwrap().unwrap();
+
+        assert_eq!(whole.bytes.len(), 99_990);
+        assert!(whole.bytes.capacity() <= 100_000, "{}", whole.bytes.capacity());
+    }
+
     #[tokio::test]
     async fn a_client_that_sends_slowly_is_waited_for_longer_than_a_stall() {
         let mut body = sent(std::iter::repeat_n((30, 1024), 20));
 
-        let whole = RequestBody::collect(&mut body, 100_000).await;
+        let whole = collected(&mut body, &BodyMemory::new(1_000_000)).await;
 
-        assert_eq!(whole.unwrap().unwrap().len(), 20 * 1024);
+        assert_eq!(whole.unwrap().unwrap().bytes.len(), 20 * 1024);
     }
 
     #[tokio::test]
     async fn a_client_that_falls_silent_is_not_waited_for() {
         let mut body = sent([(1, 5000), (3_600_000, 5000)].into_iter());
 
-        let whole = RequestBody::collect(&mut body, 100_000).await;
+        let whole = collected(&mut body, &BodyMemory::new(1_000_000)).await;
 
-        assert!(matches!(whole, Err(BodyError::Stalled(STALL))));
+        assert!(is_stalled(&whole));
     }
 
     #[tokio::test]
     async fn a_byte_now_and_then_is_silence() {
         let mut body = sent(std::iter::repeat((10, 1)));
 
-        let whole = RequestBody::collect(&mut body, 100_000).await;
+        let whole = collected(&mut body, &BodyMemory::new(1_000_000)).await;
 
-        assert!(matches!(whole, Err(BodyError::Stalled(STALL))));
+        assert!(is_stalled(&whole));
     }
 
     #[tokio::test]

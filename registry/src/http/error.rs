@@ -61,6 +61,9 @@ fn overloaded(overload: Overload) -> &'static str {
     match overload {
         Overload::Requests => "the registry serves as many requests as it may at a time; try again in a moment",
         Overload::Uploads => "the registry takes as many pushes as it may at a time; try again in a moment",
+        Overload::Manifests => {
+            "manifests that are being pushed use all the memory that they may have (manifests.memory); try again in a moment"
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 //! Each proxy appends what it saw, so the lists are read from the right, and only as far as those who wrote are
 //! trusted: the client is the first address from the right that is no trusted proxy. Whatever stands left of it, the
 //! client wrote itself. A proxy that knows one of the two forms passes the other on as the client sent it: where both
-//! are there and do not agree, neither is believed.
+//! are there, what both say is believed, and of the client nothing when they contradict each other.
 
 use http::HeaderMap;
 use ipnet::IpNet;
@@ -55,7 +55,8 @@ pub(super) fn forwarded(headers: &HeaderMap, peer: IpAddr, trusted: &[IpNet]) ->
 fn agreed(one: Hop, other: Hop) -> Hop {
     let both = |one: Option<String>, other: Option<String>| match (one, other) {
         (Some(one), Some(other)) => one.eq_ignore_ascii_case(&other).then_some(one),
-        (one, other) => one.or(other),
+        // What only one of them says, the client may have written.
+        _ => None,
     };
     Hop {
         address: one.address,
@@ -284,8 +285,9 @@ mod tests {
             ("x-forwarded-for", "192.0.2.1"),
         ];
         let agreeing = [
-            ("forwarded", "for=192.0.2.1;proto=https"),
+            ("forwarded", "for=192.0.2.1;proto=https;host=r.test"),
             ("x-forwarded-for", "192.0.2.1"),
+            ("x-forwarded-proto", "HTTPS"),
             ("x-forwarded-host", "r.test"),
         ];
 
@@ -294,6 +296,25 @@ mod tests {
         assert_eq!((neither.client.to_string().as_str(), neither.host), (PROXY, None));
         assert_eq!(both.client.to_string(), "192.0.2.1");
         assert_eq!((both.scheme, both.host.as_deref()), (Some("https"), Some("r.test")));
+    }
+
+    #[test]
+    fn beside_the_other_form_what_only_one_says_is_not_believed() {
+        let (standard, customary) = (("forwarded", "for=192.0.2.1"), ("x-forwarded-for", "192.0.2.1"));
+        for told in [
+            [("forwarded", "for=192.0.2.1;proto=http;host=evil"), customary].as_slice(),
+            &[
+                standard,
+                customary,
+                ("x-forwarded-proto", "http"),
+                ("x-forwarded-host", "evil"),
+            ],
+        ] {
+            let read = read(told);
+
+            assert_eq!(read.client.to_string(), "192.0.2.1");
+            assert_eq!((read.scheme, read.host), (None, None), "{told:?}");
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod error;
 mod forwarded;
 mod front;
 mod management;
+mod memory;
 mod metrics;
 mod path;
 mod pull;
@@ -44,6 +45,7 @@ use endpoint::Endpoint;
 use error::ApiError;
 use futures::stream;
 use http::{Method, StatusCode, header};
+use memory::BodyMemory;
 use oci::query;
 use shown::shown;
 use std::convert::Infallible;
@@ -58,26 +60,35 @@ pub struct Api {
     metrics: HttpMetrics,
     redirect: Redirect,
     addressing: Addressing,
+    memory: BodyMemory,
     stall: Duration,
+}
+
+/// Bounds of what clients send.
+#[derive(Debug, Clone, Copy)]
+pub struct BodyLimits {
+    /// How long a client may leave what it sends where it is.
+    pub stall: Duration,
+    /// Bytes that all manifests that are being pushed may have in memory.
+    pub memory: u64,
 }
 
 impl Api {
     /// The client API over the workflows.
-    ///
-    /// A client may leave what it sends where it is for as long as `stall`.
     pub fn new(
         distribution: Distribution,
         metrics: HttpMetrics,
         redirect: Redirect,
         addressing: Addressing,
-        stall: Duration,
+        bodies: BodyLimits,
     ) -> Self {
         Self {
             distribution,
             metrics,
             redirect,
             addressing,
-            stall,
+            memory: BodyMemory::new(bodies.memory),
+            stall: bodies.stall,
         }
     }
 
@@ -175,6 +186,7 @@ async fn dispatch(
         Endpoint::AppendUpload(name, id) => push::append(distribution, name, *id, headers, body).await,
         Endpoint::FinishUpload(name, id) => push::finish(distribution, name, *id, &query, headers, body).await,
         Endpoint::PutManifest(name, reference) => {
+            let body = (body, &api.memory);
             push::put_manifest(distribution, (name, reference), head, &query, body).await
         }
         Endpoint::Tags(name) => discovery::tags(distribution, name, &query).await,

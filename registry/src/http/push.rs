@@ -6,6 +6,7 @@ use super::answer::{
 use super::body::RequestBody;
 use super::endpoint::Deleted;
 use super::error::ApiError;
+use super::memory::BodyMemory;
 use super::warnings;
 use crate::distribution::{Chunk, Distribution, ManifestPut, MountSource, OpenUpload};
 use http::request::Parts;
@@ -143,14 +144,16 @@ pub(super) async fn put_manifest(
     (repository, reference): (&RepositoryName, &Reference),
     head: &Parts,
     query: &Query,
-    body: &mut RequestBody,
+    (body, memory): (&mut RequestBody, &BodyMemory),
 ) -> Result<Answer, ApiError> {
     let limits = distribution.limits();
     let tags = tag_parameters(query, reference, limits.tags)?;
     let limit = limits.manifest_size;
-    let payload = match length(&head.headers) {
-        Some(announced) if announced > limit as u64 => None,
-        Some(_) | None => body.collect(limit).await?,
+    let announced = usize::try_from(length(&head.headers).unwrap_or(limit as u64)).unwrap_or(usize::MAX);
+    let payload = if announced > limit {
+        None
+    } else {
+        body.collect(limit, announced, memory).await?
     };
     let payload = payload.ok_or(ApiError::ManifestTooLarge { limit })?;
     // Odd bytes make a type unknown, not absent.
@@ -160,7 +163,7 @@ pub(super) async fn put_manifest(
         reference,
         tags: &tags,
         content_type: content_type.as_deref(),
-        payload: &payload,
+        payload: &payload.bytes,
     };
     let stored = distribution.put_manifest(repository, put).await?;
     let location = format!("/v2/{repository}/manifests/{}", stored.digest);

@@ -15,6 +15,8 @@ pub enum Overload {
     Requests,
     /// Requests that push; there is room for others.
     Uploads,
+    /// Manifests whose bytes are held in memory.
+    Manifests,
 }
 
 /// Refuses what is too much.

@@ -121,9 +121,8 @@ pub async fn leave_parents(tx: &mut Tx, key: RepositoryKey, manifest: &Digest, d
     let of = values(key, &digest);
     let described = [Value::Int(doomed.size), Value::Text(&doomed.media_type)];
     let parents = tx.execute(&MISS, &[&of[..], &described].concat()).await?;
-    if parents > 0 {
-        tx.execute(&ORPHAN, &of).await?;
-    }
+    // Also where nothing was noted: what an index lacks may have been noted before.
+    tx.execute(&ORPHAN, &of).await?;
     Ok(parents)
 }
 

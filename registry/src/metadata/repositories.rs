@@ -42,11 +42,18 @@ statements! {
          WHERE path = $1 AND deleted_at IS NULL
          FOR KEY SHARE",
     );
-    // Waits for everyone who writes to the repository, and keeps the next ones waiting.
-    LOCK = Statement::each(
-        "repositories.lock",
-        "SELECT id FROM repositories WHERE namespace_id = $1 AND id = $2",
-        "SELECT id FROM repositories WHERE namespace_id = $1 AND id = $2 FOR UPDATE",
+    // Waits for everyone who writes to the repository, and keeps the next ones waiting. Deleted ones too: they are
+    // revived under the lock.
+    HOLD = Statement::each(
+        "repositories.hold",
+        "SELECT namespace_id, id FROM repositories WHERE path = $1",
+        "SELECT namespace_id, id FROM repositories WHERE path = $1 FOR UPDATE",
+    );
+    REVIVE = Statement::both(
+        "repositories.revive",
+        "UPDATE repositories
+         SET deleted_at = NULL, updated_at = $3
+         WHERE namespace_id = $1 AND id = $2 AND deleted_at IS NOT NULL",
     );
     ADD_NAMESPACE = Statement::both(
         "namespaces.add",
@@ -61,6 +68,13 @@ statements! {
          VALUES ($1, $2, $3, $3)
          ON CONFLICT (path) DO UPDATE
          SET deleted_at = NULL, updated_at = excluded.updated_at
+         RETURNING namespace_id, id",
+    );
+    ADD_NEW = Statement::both(
+        "repositories.add_new",
+        "INSERT INTO repositories (namespace_id, path, created_at, updated_at)
+         VALUES ($1, $2, $3, $3)
+         ON CONFLICT (path) DO NOTHING
          RETURNING namespace_id, id",
     );
     PUBLISHED = Statement::both(
@@ -116,13 +130,30 @@ pub async fn ensure(tx: &mut Tx, name: &RepositoryName, now: Micros) -> Result<R
     added.ok_or_else(|| Error::of(ADD.name, sqlx::Error::RowNotFound))
 }
 
-/// Holds the repository alone until the end of the transaction: no blob is linked and no manifest added meanwhile.
+/// As [`ensure`], and holds the repository alone until the end of the transaction.
+///
+/// No blob is linked and no manifest added meanwhile. `Ok(None)`: another transaction made it just now, so that this one
+/// has to begin again.
+///
+/// It must be the first statement of its transaction. Of two that hold the repository together and then want it alone,
+/// neither gets it.
 ///
 /// # Errors
-/// `Conflict` when two transactions want it at once.
-pub async fn lock(tx: &mut Tx, key: RepositoryKey) -> Result<(), Error> {
-    let values = [Value::Int(key.namespace), Value::Int(key.repository)];
-    tx.one(&LOCK, &values, |row| row.int(0)).await.map(drop)
+/// `Conflict` when it is held by others for too long.
+pub async fn ensure_alone(tx: &mut Tx, name: &RepositoryName, now: Micros) -> Result<Option<RepositoryKey>, Error> {
+    let held = tx
+        .one(&HOLD, &[Value::Text(name.as_str())], |row| {
+            key(row.int(0)?, row.int(1)?)
+        })
+        .await?;
+    if let Some(held) = held {
+        let values = [Value::Int(held.namespace), Value::Int(held.repository), Value::Int(now)];
+        tx.execute(&REVIVE, &values).await?;
+        return Ok(Some(held));
+    }
+    let namespace = ensure_namespace(tx, name.namespace(), now).await?;
+    let values = [Value::Int(namespace), Value::Text(name.as_str()), Value::Int(now)];
+    tx.one(&ADD_NEW, &values, |row| key(row.int(0)?, row.int(1)?)).await
 }
 
 async fn ensure_namespace(tx: &mut Tx, name: &str, now: Micros) -> Result<i64, Error> {

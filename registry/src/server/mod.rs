@@ -15,7 +15,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Http};
 use crate::distribution::Distribution;
 use crate::gc::Sweeper;
-use crate::http::{Addressing, Admin, Api, HttpMetrics, Management, admin_router};
+use crate::http::{Addressing, Admin, Api, BodyLimits, HttpMetrics, Management, admin_router};
 use crate::metadata::Metadata;
 use crate::telemetry;
 use anyhow::Context;
@@ -139,7 +139,11 @@ fn management(http: &Http, clock: Clock) -> Option<Management> {
 
 fn api(config: &Config, distribution: Distribution, metrics: HttpMetrics) -> Router {
     let (redirect, http) = (redirect(&config.redirect), &config.http);
-    Api::new(distribution, metrics, redirect, addressing(http), http.stall_timeout).router()
+    let bodies = BodyLimits {
+        stall: http.stall_timeout,
+        memory: config.manifests.memory,
+    };
+    Api::new(distribution, metrics, redirect, addressing(http), bodies).router()
 }
 
 async fn keep(renewal: Option<Renewal>, stop: CancellationToken) -> anyhow::Result<()> {

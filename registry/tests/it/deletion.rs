@@ -152,6 +152,25 @@ async fn a_child_of_an_index_can_be_deleted_and_pushed_again() {
 }
 
 #[tokio::test]
+async fn a_child_that_was_noted_as_missing_before_can_be_deleted() {
+    let registry = TestRegistry::start().await;
+    let child = registry.push_image(REPOSITORY, "child", b"layer").await;
+    registry
+        .put_manifest(REPOSITORY, "list", media_type::OCI_INDEX, &index(&[child]))
+        .await;
+    let note = "INSERT INTO missing_references
+            (namespace_id, repository_id, manifest_digest, digest, kind, size, media_type)
+        SELECT namespace_id, repository_id, parent_digest, child_digest, 4, 2, 'x' FROM manifest_children";
+    stores::execute(&registry.config, note).await;
+
+    let deleted = registry.delete(&manifest_path(child)).await;
+
+    assert_eq!(deleted.status(), StatusCode::ACCEPTED);
+    let gone = registry.head(&manifest_path(child)).await;
+    assert_eq!(gone.status(), StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
 async fn a_deleted_index_puts_its_children_up_for_review() {
     let registry = TestRegistry::start().await;
     let children = [

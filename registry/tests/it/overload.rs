@@ -3,6 +3,8 @@
 
 use crate::support::serve::LIMIT;
 use crate::support::{TestRegistry, content, error_code, header};
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use reqwest::{Client, Method, Response, StatusCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -113,4 +115,40 @@ async fn more_headers_than_a_hundred_are_refused() {
 
         assert_eq!(answer.status(), StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
     }
+}
+
+/// Sends a manifest but for its last bytes.
+async fn stopped(registry: &TestRegistry, bytes: usize) -> TcpStream {
+    let mut push = TcpStream::connect(registry.server().http).await.unwrap();
+    let head = format!(
+        "PUT /v2/a/manifests/v1 HTTP/1.1\r\nhost: h\r\ncontent-length: {}\r\n\r\n",
+        bytes + 10
+    );
+    push.write_all(head.as_bytes()).await.unwrap();
+    timeout(LIMIT, push.write_all(&vec![b' '; bytes]))
+        .await
+        .unwrap()
+        .unwrap();
+    push
+}
+
+#[tokio::test]
+async fn manifests_that_stop_in_the_middle_do_not_fill_the_memory() {
+    let registry = TestRegistry::start_with(&[("BERTH_MANIFESTS_MEMORY", "16MiB")]).await;
+    let mut pushes = Vec::new();
+    for _ in 0..6 {
+        pushes.push(stopped(&registry, 4_000_000).await);
+    }
+
+    let answers = pushes.iter_mut().map(|push| async {
+        let mut start = [0; 12];
+        push.read_exact(&mut start).await.unwrap();
+        String::from_utf8_lossy(&start).into_owned()
+    });
+    // 12 MiB hold three of them.
+    let first = answers.collect::<FuturesUnordered<_>>().take(3).collect::<Vec<_>>();
+    let answers = timeout(LIMIT, first).await.unwrap();
+
+    assert_eq!(answers, ["HTTP/1.1 503"; 3]);
+    registry.push_image("a", "v2", b"small ones are taken").await;
 }

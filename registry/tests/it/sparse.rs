@@ -1,9 +1,12 @@
 //! Manifests that name what is not there: the setting `manifests.sparse`.
 
 use crate::support::content::{image, index, sha256};
+use crate::support::serve::LIMIT;
 use crate::support::{TestRegistry, error_code, header, stores};
+use futures::future::join_all;
 use oci::media_type;
 use reqwest::StatusCode;
+use tokio::time::timeout;
 
 const REPOSITORY: &str = "team/app";
 
@@ -106,4 +109,51 @@ async fn a_manifest_that_names_too_much_is_refused_with_the_limit() {
     assert_eq!(body["errors"][0]["code"], "MANIFEST_INVALID");
     let told = body["errors"][0]["message"].as_str().unwrap();
     assert!(told.contains("manifests.max_references"), "{told}");
+}
+
+/// The statuses of images that lack a layer of this type, pushed to a repository at once.
+async fn pushed_at_once(registry: &TestRegistry, layer_type: &str) -> Vec<StatusCode> {
+    let config = registry.push_blob(REPOSITORY, b"{}").await;
+    let pushes = (0..12).map(|number: u8| async move {
+        let body = image(&config, &[sha256(b"absent"), sha256(&[number])]).replace(OCI_LAYER, layer_type);
+        let tag = format!("v{number}");
+        let pushed = registry.put_manifest(REPOSITORY, &tag, media_type::OCI_MANIFEST, &body);
+        pushed.await.status()
+    });
+    timeout(LIMIT, join_all(pushes)).await.unwrap()
+}
+
+const OCI_LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
+
+#[tokio::test]
+async fn images_that_lack_layers_can_be_pushed_at_once() {
+    let registry = TestRegistry::start_with(&[("BERTH_MANIFESTS_SPARSE", "all")]).await;
+
+    assert_eq!(pushed_at_once(&registry, OCI_LAYER).await, [StatusCode::CREATED; 12]);
+}
+
+#[tokio::test]
+async fn images_with_layers_that_live_elsewhere_can_be_pushed_at_once() {
+    let registry = TestRegistry::start().await;
+    let elsewhere = "application/vnd.oci.image.layer.nondistributable.v1.tar";
+
+    assert_eq!(pushed_at_once(&registry, elsewhere).await, [StatusCode::CREATED; 12]);
+    let missing = "SELECT count(*) FROM missing_references";
+    assert_eq!(stores::count(&registry.config, missing).await, 24);
+}
+
+#[tokio::test]
+async fn sparse_images_that_make_their_repository_at_once_are_all_taken() {
+    let registry = TestRegistry::start_with(&[("BERTH_MANIFESTS_SPARSE", "all")]).await;
+    let registry = &registry;
+    let pushes = (0..8).map(|number: u8| async move {
+        let list = index(&[sha256(&[number])]);
+        let tag = format!("v{number}");
+        let pushed = registry.put_manifest("new/app", &tag, media_type::OCI_INDEX, &list);
+        pushed.await.status()
+    });
+
+    let statuses = timeout(LIMIT, join_all(pushes)).await.unwrap();
+
+    assert_eq!(statuses, [StatusCode::CREATED; 8]);
 }

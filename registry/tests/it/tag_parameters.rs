@@ -2,6 +2,7 @@
 
 use crate::support::content::image;
 use crate::support::{TestRegistry, error_code, header};
+use futures::{StreamExt, stream};
 use oci::{Algorithm, Digest, media_type};
 use reqwest::{Response, StatusCode};
 
@@ -86,4 +87,27 @@ async fn tags_in_the_query_go_with_a_digest_only() {
 
     assert_eq!(refused.status(), StatusCode::BAD_REQUEST);
     assert_eq!(error_code(refused).await, "MANIFEST_INVALID");
+}
+
+#[tokio::test]
+async fn pushes_that_move_each_others_tags_do_not_stand_in_each_others_way() {
+    let registry = TestRegistry::start().await;
+    let config = registry.push_blob(REPOSITORY, b"{}").await;
+    let registry = &registry;
+    let pushes = (0..48).map(|push: u8| async move {
+        let layer = registry.push_blob(REPOSITORY, &[push % 16]).await;
+        let body = image(&config, &[layer]);
+        let digest = Digest::of(Algorithm::Sha256, body.as_bytes());
+        // Each begins with another tag, and has most in common with its neighbours.
+        let first = push % 16;
+        let tags = (first..first + 10).map(|n| format!("tag=t{n:02}"));
+        let query = tags.collect::<Vec<_>>().join("&");
+        let reference = format!("{digest}?{query}");
+        let answer = registry.put_manifest(REPOSITORY, &reference, media_type::OCI_MANIFEST, &body);
+        answer.await.status()
+    });
+
+    let statuses: Vec<StatusCode> = stream::iter(pushes).buffer_unordered(16).collect().await;
+
+    assert_eq!(statuses, [StatusCode::CREATED; 48]);
 }
