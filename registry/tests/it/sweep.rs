@@ -4,7 +4,7 @@ use crate::support::content::{bytes, sha256};
 use crate::support::{TestRegistry, error_code, header, migrate, stores};
 use berth_registry::blobs::{BlobStore, Options};
 use berth_registry::clock::Clock;
-use berth_registry::config::Config;
+use berth_registry::config::{Config, Storage};
 use berth_registry::distribution::{Chunk, Distribution, Limits, Rules, Swept};
 use berth_registry::metadata::Metadata;
 use berth_registry::server;
@@ -65,7 +65,13 @@ async fn an_expired_session_is_ended_buried_and_in_the_end_forgotten() {
     assert!(distribution.upload_status(&repository(), old.id).await.is_err());
     assert!(distribution.upload_status(&repository(), young.id).await.is_ok());
     let buried = "SELECT count(*) FROM tombstones WHERE reason = 'upload_expired'";
-    assert_eq!(stores::count(&config, buried).await, 1);
+    // In a bucket the bytes were kept beside the key that the blob would have had.
+    let keys = if matches!(config.storage, Storage::Filesystem { .. }) {
+        1
+    } else {
+        2
+    };
+    assert_eq!(stores::count(&config, buried).await, keys);
 
     clock.advance(2 * HOUR);
     let swept = distribution.sweep_uploads().await.unwrap();
