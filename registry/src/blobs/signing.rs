@@ -135,12 +135,12 @@ mod tests {
     #[test]
     fn the_url_is_the_object_s_below_the_base_with_its_end_and_the_key_s_name() {
         for base in ["https://cdn.example.com/blobs", "https://cdn.example.com/blobs/"] {
-            let url = edge(base).url(&Key::parse("root/blobs/ab/cd").unwrap(), 1_700_000_000);
+            let url = edge(base).url(&Key::parse("team/blobs/ab/cd").unwrap(), 1_700_000_000);
 
             let (signed, signature) = url.split_once("&Signature=").unwrap();
             assert_eq!(
                 signed,
-                "https://cdn.example.com/blobs/root/blobs/ab/cd?Expires=1700000000&KeyName=my-key"
+                "https://cdn.example.com/blobs/team/blobs/ab/cd?Expires=1700000000&KeyName=my-key"
             );
             assert_eq!(BASE64_URL_SAFE.decode(signature).unwrap().len(), 20);
         }
