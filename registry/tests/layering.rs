@@ -24,16 +24,18 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "config",
             "telemetry",
             "clock",
+            "staging",
         ],
     ),
-    ("http", &["distribution", "metadata", "blobs", "clock"]),
-    ("gc", &["distribution"]),
-    ("distribution", &["metadata", "blobs", "clock"]),
-    ("metadata", &["clock"]),
-    ("blobs", &[]),
+    ("http", &["distribution", "metadata", "blobs", "clock", "staging"]),
+    ("gc", &["distribution", "staging"]),
+    ("distribution", &["metadata", "blobs", "clock", "staging"]),
+    ("metadata", &["clock", "staging"]),
+    ("blobs", &["staging"]),
     ("config", &[]),
     ("telemetry", &[]),
     ("clock", &[]),
+    ("staging", &[]),
 ];
 
 /// Crates that only some modules may name.
