@@ -208,16 +208,24 @@ impl Digest {
             Algorithm::Sha256 => "the hash of a sha256 digest has 64 digits",
             Algorithm::Sha512 => "the hash of a sha512 digest has 128 digits",
         };
-        hex::decode(encoded)
+        let mut hash = [0; SHA512_LENGTH];
+        let hash = &mut hash[..algorithm.hash_length()];
+        // The length is looked at, too.
+        hex::decode_to_slice(encoded, hash)
             .ok()
-            .and_then(|hash| Self::from_hash(algorithm, &hash))
+            .and_then(|()| Self::from_hash(algorithm, hash))
             .ok_or_else(|| DigestError::malformed(text, wrong_length))
     }
 }
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.algorithm(), self.hex())
+        let mut digits = [0; 2 * SHA512_LENGTH];
+        let digits = &mut digits[..2 * self.hash().len()];
+        hex::encode_to_slice(self.hash(), digits).map_err(|_wrong_length| fmt::Error)?;
+        f.write_str(self.algorithm().as_str())?;
+        f.write_str(":")?;
+        f.write_str(str::from_utf8(digits).map_err(|_not_ascii| fmt::Error)?)
     }
 }
 

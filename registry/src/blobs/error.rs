@@ -41,6 +41,15 @@ pub enum Error {
         /// Where it should end.
         wanted: u64,
     },
+    /// An object's bytes are not those that were stored.
+    #[error("the bytes of object {key} are not those that were stored")]
+    Damaged {
+        /// The object.
+        key: String,
+        /// What it hashed to when it was stored, and what it hashes to now.
+        #[source]
+        mismatch: Box<Mismatch>,
+    },
     /// The half-done hash of an upload was saved by another version, and its bytes cannot be read back to hash again.
     #[error("the saved hash of {key} cannot be read; the upload must start again")]
     HashState {

@@ -18,6 +18,7 @@ mod parts;
 mod providers;
 mod read;
 mod signing;
+mod small;
 mod upload;
 
 pub use append::{Appended, ClaimError, End, Position, WriteClaim};
@@ -25,14 +26,19 @@ pub use error::{AppendError, Error, Mismatch};
 pub use providers::{AzureOptions, BodyChecksum, GcsOptions, S3Options};
 pub use read::BlobBody;
 pub use signing::EdgeOptions;
+pub use small::SMALL;
 
+use bytes::Bytes;
 use filesystem::Filesystem;
+use futures::TryStreamExt;
 use memory::Memory;
 use multipart::Multipart;
 use object_store::{ObjectStore, ObjectStoreExt};
+use oci::Digest;
 use parts::Plan;
 use providers::Bucket;
 use signing::Signing;
+use small::Small;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -76,6 +82,7 @@ pub struct BlobStore {
     name: &'static str,
     /// Absent: nobody but us can read the objects.
     signing: Option<Signing>,
+    small: Arc<Small>,
 }
 
 #[derive(Debug, Clone)]
@@ -106,6 +113,7 @@ impl BlobStore {
                     objects: Kind::Filesystem(Arc::new(filesystem)),
                     name: "filesystem",
                     signing: None,
+                    small: Arc::default(),
                 });
             }
             Target::S3(s3) => reach_s3(s3)?,
@@ -123,6 +131,7 @@ impl BlobStore {
             objects: Kind::Multipart(Arc::new(multipart)),
             name: reached.name,
             signing: Some(signing),
+            small: Arc::default(),
         })
     }
 
@@ -169,7 +178,7 @@ impl BlobStore {
     /// `Busy` when another writer still holds the local file, `Store` when the store failed.
     pub async fn append<S, E, C>(&self, at: Position, body: S, end: End, claim: &C) -> Result<Appended, AppendError<E>>
     where
-        S: futures::Stream<Item = Result<bytes::Bytes, E>> + Send + Unpin,
+        S: futures::Stream<Item = Result<Bytes, E>> + Send + Unpin,
         E: Send,
         C: WriteClaim,
     {
@@ -190,12 +199,33 @@ impl BlobStore {
         }
     }
 
+    /// All of an object that has no more than [`SMALL`] bytes: those that hash to its digest, or an error.
+    ///
+    /// # Errors
+    /// As [`BlobStore::read`]; `Damaged` when its bytes are not those of the digest.
+    pub async fn read_small(&self, key: &str, size: u64, digest: &Digest) -> Result<Bytes, Error> {
+        if let Some(object) = self.small.get(key) {
+            return Ok(object);
+        }
+        let pieces: Vec<Bytes> = self.read(key, 0..size).await?.try_collect().await?;
+        let object = Bytes::from(pieces.concat());
+        let actual = Digest::of(digest.algorithm(), &object);
+        if actual != *digest {
+            let expected = *digest;
+            return Err(Error::Damaged {
+                key: key.to_owned(),
+                mismatch: Box::new(Mismatch { expected, actual }),
+            });
+        }
+        self.small.keep(key, object.clone());
+        Ok(object)
+    }
+
     /// What an object really hashes to.
     ///
     /// # Errors
     /// As [`BlobStore::read`].
-    pub async fn hash(&self, key: &str, size: u64, algorithm: oci::Algorithm) -> Result<oci::Digest, Error> {
-        use futures::TryStreamExt;
+    pub async fn hash(&self, key: &str, size: u64, algorithm: oci::Algorithm) -> Result<Digest, Error> {
         let mut digester = oci::Digester::new(algorithm);
         let mut body = self.read(key, 0..size).await?;
         while let Some(piece) = body.try_next().await? {

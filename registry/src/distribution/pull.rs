@@ -2,12 +2,14 @@
 
 use super::Distribution;
 use super::error::Error;
-use crate::blobs::BlobBody;
+use crate::blobs::{BlobBody, SMALL};
 use crate::metadata::blobs::{self, Blob};
 use crate::metadata::manifests::{self, StoredManifest};
 use crate::metadata::{self, Reader, RepositoryKey, repositories};
+use bytes::Bytes;
 use oci::{Digest, Reference, RepositoryName};
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Of a second.
@@ -18,10 +20,15 @@ impl Distribution {
     ///
     /// # Errors
     /// `NameUnknown`, `BlobUnknown`.
-    pub async fn blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<Blob, Error> {
+    pub async fn blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<Arc<Blob>, Error> {
+        let asked = self.ask_blob(repository, digest);
+        self.metadata.blob_or((repository, digest), asked).await
+    }
+
+    async fn ask_blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<Arc<Blob>, Error> {
         let mut reader = self.metadata.read().await?;
         if let Some(blob) = blobs::find_linked(&mut reader, repository, digest).await? {
-            return Ok(blob);
+            return Ok(Arc::new(blob));
         }
         let known = repositories::find(&mut reader, repository).await?;
         Err(if known.is_some() {
@@ -29,6 +36,18 @@ impl Distribution {
         } else {
             Error::NameUnknown
         })
+    }
+
+    /// All bytes of a blob, when they are so few that it is best to have them in memory; they are those of its digest.
+    ///
+    /// # Errors
+    /// As [`Self::blob_bytes`], and when the object is damaged.
+    pub async fn small_blob(&self, blob: &Blob) -> Result<Option<Bytes>, Error> {
+        if blob.size > SMALL {
+            return Ok(None);
+        }
+        let bytes = self.blobs.read_small(&blob.object_key, blob.size, &blob.digest).await?;
+        Ok(Some(bytes))
     }
 
     /// Some of a blob's bytes.
@@ -52,17 +71,32 @@ impl Distribution {
     ///
     /// # Errors
     /// `NameUnknown`, `ManifestUnknown`.
-    pub async fn manifest(&self, repository: &RepositoryName, reference: &Reference) -> Result<StoredManifest, Error> {
+    pub async fn manifest(
+        &self,
+        repository: &RepositoryName,
+        reference: &Reference,
+    ) -> Result<Arc<StoredManifest>, Error> {
+        let asked = self.ask_manifest(repository, reference);
+        self.metadata.manifest_or((repository, reference), asked).await
+    }
+
+    async fn ask_manifest(
+        &self,
+        repository: &RepositoryName,
+        reference: &Reference,
+    ) -> Result<Arc<StoredManifest>, Error> {
         let mut reader = self.metadata.read().await?;
         if let Some(key) = self.metadata.key_hint(repository)
             && let Some(found) = named(&mut reader, (key, repository), reference).await?
         {
-            return Ok(found);
+            return Ok(Arc::new(found));
         }
         let key = self.metadata.look_up(&mut reader, repository).await?;
         let key = key.ok_or(Error::NameUnknown)?;
         let found = named(&mut reader, (key, repository), reference).await?;
-        found.ok_or_else(|| Error::ManifestUnknown(reference.to_string()))
+        found
+            .map(Arc::new)
+            .ok_or_else(|| Error::ManifestUnknown(reference.to_string()))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Answers and their headers.
 
 use axum::body::Body;
+use bytes::Bytes;
 use http::header::{self, HeaderName};
 use http::{HeaderValue, StatusCode};
 
@@ -34,7 +35,7 @@ pub(super) fn json(status: StatusCode, body: Vec<u8>) -> Answer {
 }
 
 /// An answer whose body is at hand.
-pub(super) fn content(status: StatusCode, media_type: &str, body: bytes::Bytes) -> Answer {
+pub(super) fn content(status: StatusCode, media_type: &str, body: Bytes) -> Answer {
     let length = body.len() as u64;
     let mut answer = Answer::new(Body::from(body));
     *answer.status_mut() = status;
@@ -48,6 +49,20 @@ pub(super) fn content(status: StatusCode, media_type: &str, body: bytes::Bytes) 
 pub(super) fn with_another(mut answer: Answer, name: HeaderName, value: impl AsRef<str>) -> Answer {
     if let Ok(value) = HeaderValue::from_str(value.as_ref()) {
         answer.headers_mut().append(name, value);
+    }
+    answer
+}
+
+/// The answer with a header whose value is always the same.
+pub(super) fn with_static(mut answer: Answer, name: HeaderName, value: &'static str) -> Answer {
+    answer.headers_mut().insert(name, HeaderValue::from_static(value));
+    answer
+}
+
+/// The answer with a header whose value is not copied; one that cannot be a header is left out.
+pub(super) fn with_shared(mut answer: Answer, name: HeaderName, value: Bytes) -> Answer {
+    if let Ok(value) = HeaderValue::from_maybe_shared(value) {
+        answer.headers_mut().insert(name, value);
     }
     answer
 }

@@ -35,7 +35,7 @@ pub use redirect::{Redirect, Redirected};
 pub use screen::Overload;
 
 use crate::distribution::Distribution;
-use answer::{API_VERSION, Answer, REQUEST_ID, json, with};
+use answer::{API_VERSION, Answer, REQUEST_ID, json, with, with_static};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
@@ -148,8 +148,9 @@ fn failed_answer(failed: &ApiError, endpoint: &Endpoint, request_id: &str) -> An
 
 /// What every answer carries, and what an answer to HEAD leaves out.
 fn finished(answer: Answer, method: &Method, request_id: &str) -> Answer {
-    let answer = with(with(answer, API_VERSION, "registry/2.0"), REQUEST_ID, request_id);
-    let answer = with(answer, header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    let answer = with(answer, REQUEST_ID, request_id);
+    let answer = with_static(answer, API_VERSION, "registry/2.0");
+    let answer = with_static(answer, header::X_CONTENT_TYPE_OPTIONS, "nosniff");
     if method != Method::HEAD {
         return answer;
     }

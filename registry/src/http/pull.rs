@@ -1,11 +1,12 @@
 //! Pulling: end-2 and end-3.
 
-use super::answer::{Answer, DOCKER_CONTENT_DIGEST, content, empty, with};
+use super::answer::{Answer, DOCKER_CONTENT_DIGEST, content, empty, with, with_shared, with_static};
 use super::error::{ApiError, unsatisfiable};
 use super::ranges;
 use super::redirect::Redirect;
 use crate::distribution::Distribution;
 use axum::body::Body;
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use oci::{ByteRange, Digest, RangeRequest, Reference, RepositoryName};
 
@@ -36,19 +37,32 @@ pub(super) async fn get_blob(
         RangeRequest::Whole => (StatusCode::OK, 0, blob.size),
         RangeRequest::Several(parts) => {
             let answer = ranges::several(distribution, blob, parts).await?;
-            return Ok(tagged(with(answer, header::ACCEPT_RANGES, "bytes"), digest, IMMUTABLE));
+            return Ok(tagged(
+                with_static(answer, header::ACCEPT_RANGES, "bytes"),
+                digest,
+                IMMUTABLE,
+            ));
         }
         RangeRequest::One(range) => (StatusCode::PARTIAL_CONTENT, range.start, range.end + 1),
         RangeRequest::Unsatisfiable => return Ok(unsatisfiable(blob.size)),
     };
-    let bytes = distribution.blob_bytes(&blob, start..end).await?;
-    let mut answer = Answer::new(Body::from_stream(bytes));
+    let body = match distribution.small_blob(&blob).await? {
+        // Never cuts short: the range is within the blob.
+        Some(bytes) => Body::from(part(&bytes, start, end)),
+        None => Body::from_stream(distribution.blob_bytes(&blob, start..end).await?),
+    };
+    let mut answer = Answer::new(body);
     *answer.status_mut() = status;
     if status == StatusCode::PARTIAL_CONTENT {
         let part = ByteRange { start, end: end - 1 };
         answer = with(answer, header::CONTENT_RANGE, part.content_range(blob.size));
     }
     Ok(blob_headers(answer, digest, end - start))
+}
+
+fn part(bytes: &Bytes, start: u64, end: u64) -> Bytes {
+    let place = |at: u64| usize::try_from(at).map_or(bytes.len(), |at| at.min(bytes.len()));
+    bytes.slice(place(start)..place(end))
 }
 
 pub(super) async fn head_blob(
@@ -89,22 +103,26 @@ fn requested(headers: &HeaderMap, digest: &Digest, size: u64) -> RangeRequest {
 }
 
 fn tagged(answer: Answer, digest: &Digest, cache: &'static str) -> Answer {
-    let digest = digest.to_string();
-    let answer = with(answer, header::ETAG, format!("\"{digest}\""));
-    let answer = with(answer, DOCKER_CONTENT_DIGEST, digest);
-    with(answer, header::CACHE_CONTROL, cache)
+    // One text for both: the entity tag is the digest in quotes.
+    let quoted = Bytes::from(format!("\"{digest}\""));
+    let bare = quoted.slice(1..quoted.len() - 1);
+    let answer = with_shared(answer, header::ETAG, quoted);
+    let answer = with_shared(answer, DOCKER_CONTENT_DIGEST, bare);
+    with_static(answer, header::CACHE_CONTROL, cache)
 }
 
 /// True when the client has this content: one of its entity tags, quoted, weak or bare, is the digest.
 fn is_known(headers: &HeaderMap, digest: &Digest) -> bool {
+    let mut lists = headers.get_all(header::IF_NONE_MATCH).iter().peekable();
+    if lists.peek().is_none() {
+        return false;
+    }
     let digest = digest.to_string();
     let ours = |tag: &str| {
         let tag = tag.trim();
         tag == "*" || tag.strip_prefix("W/").unwrap_or(tag).trim_matches('"') == digest
     };
-    headers
-        .get_all(header::IF_NONE_MATCH)
-        .iter()
+    lists
         .filter_map(|value| value.to_str().ok())
         .any(|list| list.split(',').any(ours))
 }
@@ -130,7 +148,7 @@ pub(super) async fn manifest(
         return Ok(tagged(empty(StatusCode::NOT_MODIFIED), &stored.digest, cache));
     }
     Ok(tagged(
-        content(StatusCode::OK, &stored.media_type, stored.payload.into()),
+        content(StatusCode::OK, &stored.media_type, stored.payload.clone()),
         &stored.digest,
         cache,
     ))

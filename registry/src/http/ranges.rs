@@ -17,7 +17,7 @@ use uuid::Uuid;
 /// begins.
 pub(super) async fn several(
     distribution: &Distribution,
-    blob: Blob,
+    blob: Arc<Blob>,
     parts: Vec<ByteRange>,
 ) -> Result<Answer, ApiError> {
     let boundary = Uuid::new_v4().simple().to_string();
@@ -31,7 +31,7 @@ pub(super) async fn several(
         Some(part) => Some(distribution.blob_bytes(&blob, part.start..part.end + 1).await?),
         None => None,
     };
-    let (distribution, blob, mut first) = (distribution.clone(), Arc::new(blob), first);
+    let (distribution, blob, mut first) = (distribution.clone(), blob, first);
     let opened = stream::iter(heads.into_iter().zip(parts)).then(move |(head, part)| {
         let (distribution, blob, first) = (distribution.clone(), Arc::clone(&blob), first.take());
         async move {

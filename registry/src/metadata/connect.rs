@@ -1,13 +1,16 @@
 //! Opening the database, and handing out readers and transactions.
 
+use super::blobs::Blob;
 use super::error::Error;
 use super::known::Known;
+use super::manifests::StoredManifest;
 use super::postgres::Pool;
 use super::repositories::{self, RepositoryKey};
 use super::session::{Durability, Reader, Tx};
 use super::sqlite::{Readers, Writer};
+use super::standing::Standing;
 use super::statement::Engine;
-use oci::RepositoryName;
+use oci::{Digest, Reference, RepositoryName};
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::{ConnectOptions, Connection, PgConnection};
 use std::path::{Path, PathBuf};
@@ -105,6 +108,8 @@ pub enum ConnectError {
 pub struct Metadata {
     pools: Pools,
     known: Arc<Known>,
+    /// Absent where others may commit, too.
+    standing: Option<Arc<Standing>>,
 }
 
 /// Besides those for requests, each engine has a connection for probes, so that a busy server does not look dead, and
@@ -140,9 +145,14 @@ impl Metadata {
             Target::Sqlite(path) => connect_sqlite(path)?,
             Target::Postgres(options) => connect_postgres(options).await?,
         };
+        let standing = match &pools {
+            Pools::Sqlite { writer, .. } => Some(Arc::new(Standing::new(writer.commits()))),
+            Pools::Postgres { .. } => None,
+        };
         Ok(Self {
             pools,
             known: Arc::default(),
+            standing,
         })
     }
 
@@ -181,6 +191,36 @@ impl Metadata {
             self.known.learn(name, key);
         }
         Ok(found)
+    }
+
+    /// What `ask` says of the manifest that a reference names, or what it said before when nothing was committed since.
+    ///
+    /// # Errors
+    /// Those of `ask`.
+    pub async fn manifest_or<E>(
+        &self,
+        key: (&RepositoryName, &Reference),
+        ask: impl Future<Output = Result<Arc<StoredManifest>, E>> + Send,
+    ) -> Result<Arc<StoredManifest>, E> {
+        match &self.standing {
+            Some(standing) => standing.manifest((key.0.clone(), key.1.clone()), ask).await,
+            None => ask.await,
+        }
+    }
+
+    /// The same for a repository's blob.
+    ///
+    /// # Errors
+    /// Those of `ask`.
+    pub async fn blob_or<E>(
+        &self,
+        key: (&RepositoryName, &Digest),
+        ask: impl Future<Output = Result<Arc<Blob>, E>> + Send,
+    ) -> Result<Arc<Blob>, E> {
+        match &self.standing {
+            Some(standing) => standing.blob((key.0.clone(), *key.1), ask).await,
+            None => ask.await,
+        }
     }
 
     /// Begins a transaction that may write. No call to storage or to another host while it is open.

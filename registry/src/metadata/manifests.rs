@@ -5,6 +5,7 @@ use super::error::Error;
 use super::repositories::RepositoryKey;
 use super::session::{Reader, Tx};
 use super::statement::{Row, Statement, Value, json, statements, stored_size};
+use bytes::Bytes;
 use oci::{Digest, ReferenceKind, ReferenceTo, RepositoryName, SubjectDigest, Tag};
 use std::collections::BTreeMap;
 
@@ -16,7 +17,7 @@ pub struct StoredManifest {
     /// As pushed, without parameters.
     pub media_type: String,
     /// The exact bytes.
-    pub payload: Vec<u8>,
+    pub payload: Bytes,
 }
 
 /// A manifest to be stored.
@@ -164,7 +165,7 @@ fn stored(row: &Row<'_>) -> Result<StoredManifest, sqlx::Error> {
     Ok(StoredManifest {
         digest: row.digest(0)?,
         media_type: row.text(1)?,
-        payload: row.bytes(2)?,
+        payload: row.bytes(2)?.into(),
     })
 }
 

@@ -1,7 +1,7 @@
 //! The rows: the only module with SQL.
 //!
-//! Guarantees: a [`Tx`] that committed is durable; existence is always answered by the primary database, never by a
-//! cache; one function is one statement, one file is one table. Both engines run the same text wherever SQL allows,
+//! Guarantees: a [`Tx`] that committed is durable; existence is always answered by the primary database, or by
+//! an answer of it that no commit has come after; one function is one statement, one file is one table. Both engines run the same text wherever SQL allows,
 //! and a test prepares every statement on both.
 //!
 //! It must not know HTTP, object storage or what a manifest means.
@@ -23,6 +23,7 @@ pub mod repositories;
 pub mod reviews;
 mod session;
 mod sqlite;
+mod standing;
 mod statement;
 pub mod tags;
 pub mod tombstones;

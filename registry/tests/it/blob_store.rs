@@ -117,6 +117,21 @@ async fn closing_an_upload_whose_closing_was_not_recorded_succeeds() {
 }
 
 #[tokio::test]
+async fn a_small_object_is_given_only_with_the_bytes_of_its_digest() {
+    let registry = TestRegistry::start().await;
+    let (content, at) = (bytes(5, 1000), begin());
+    let finished = append(&store(&registry).await, &at, &content, End::Open).await.unwrap();
+    let key = finished.tail_key.as_ref().unwrap_or(&finished.object_key);
+
+    let good = store(&registry).await.read_small(key, 1000, &sha256(&content)).await;
+    let other = sha256(b"what another row says that it is");
+    let damaged = store(&registry).await.read_small(key, 1000, &other).await;
+
+    assert_eq!(good.unwrap(), content);
+    assert!(matches!(damaged, Err(Error::Damaged { .. })), "{damaged:?}");
+}
+
+#[tokio::test]
 async fn an_append_that_was_not_recorded_leaves_nothing_in_the_blob() {
     let registry = TestRegistry::start().await;
     let store = store(&registry).await;

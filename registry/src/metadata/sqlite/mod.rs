@@ -38,11 +38,14 @@ fn open_to_write(path: &Path) -> Result<Connection, sqlx::Error> {
         let connection = Connection::open_with_flags(path, flags)?;
         connection.busy_timeout(READ_BUSY)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
-        // FULL: an acknowledged commit has been fsynced. Foreign keys are off in SQLite unless asked for.
+        // FULL: an acknowledged commit has been fsynced. Foreign keys are off in SQLite unless asked for. The one writer
+        // keeps what it works on in memory (16 MiB), and what it may have to undo.
         connection.execute_batch(
             "PRAGMA journal_mode = WAL;
              PRAGMA synchronous = FULL;
-             PRAGMA foreign_keys = ON",
+             PRAGMA foreign_keys = ON;
+             PRAGMA cache_size = -16384;
+             PRAGMA temp_store = MEMORY",
         )?;
         // From here on a lock is waited for where nobody is held up: in `Writer::begin`.
         connection.busy_timeout(Duration::ZERO)?;

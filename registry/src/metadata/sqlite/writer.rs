@@ -4,6 +4,7 @@
 //! connection gets it at once, and the file's transaction is committed, with one fsync, when all who waited at that
 //! time have had their turn; only then any of them is told. A commit that fails, fails for all of them.
 
+use super::super::standing::Commits;
 use super::open_to_write;
 use super::run::{Failure, failure};
 use rusqlite::Connection;
@@ -22,11 +23,13 @@ const BUSY_POLL: Duration = Duration::from_millis(10);
 #[derive(Clone)]
 pub(in crate::metadata) struct Writer {
     state: Arc<Mutex<State>>,
-    commits: TaskTracker,
+    commits: Arc<Commits>,
+    committing: TaskTracker,
 }
 
 struct State {
     connection: Option<Connection>,
+    commits: Arc<Commits>,
     /// Those whose turn is over and whose commit is due; absent outside the file's transaction.
     group: Option<Group>,
 }
@@ -46,14 +49,22 @@ const LAZY: Duration = Duration::from_millis(20);
 
 impl Writer {
     pub(in crate::metadata) fn open(path: &Path) -> Result<Self, sqlx::Error> {
+        let commits = Arc::<Commits>::default();
         let state = State {
             connection: Some(open_to_write(path)?),
+            commits: Arc::clone(&commits),
             group: None,
         };
         Ok(Self {
             state: Arc::new(Mutex::new(state)),
-            commits: TaskTracker::new(),
+            commits,
+            committing: TaskTracker::new(),
         })
+    }
+
+    /// Counts every commit to the file.
+    pub(in crate::metadata) fn commits(&self) -> Arc<Commits> {
+        Arc::clone(&self.commits)
     }
 
     pub(in crate::metadata) async fn begin(&self, patience: Duration) -> Result<Turn, sqlx::Error> {
@@ -76,8 +87,8 @@ impl Writer {
 
     /// Closes the connection, and so folds the write-ahead log into the file.
     pub(in crate::metadata) async fn close(&self) {
-        self.commits.close();
-        self.commits.wait().await;
+        self.committing.close();
+        self.committing.wait().await;
         let mut state = self.state.lock().await;
         drop(state.connection.take());
     }
@@ -130,7 +141,9 @@ impl State {
         if self.connection().is_ok_and(Connection::is_autocommit) {
             return self.end_group(Err(Failure::rolled_back()));
         }
+        let under_way = self.commits.begin();
         let committed = self.run("COMMIT").map_err(|error| Failure::of(&error));
+        drop(under_way);
         if committed.is_err() && self.connection().is_ok_and(|connection| !connection.is_autocommit()) {
             drop(self.run("ROLLBACK"));
         }
@@ -177,7 +190,7 @@ impl Turn {
         let group = self.join()?;
         if !group.committing && !std::mem::replace(&mut group.due, true) {
             let writer = self.writer.clone();
-            self.writer.commits.spawn(async move {
+            self.writer.committing.spawn(async move {
                 tokio::time::sleep(LAZY).await;
                 writer.commit_group().await;
             });
@@ -192,7 +205,7 @@ impl Turn {
         let mut outcome = group.outcome.subscribe();
         if first {
             // A task of its own: the request may be dropped, and others may rely on this commit.
-            self.writer.commits.spawn(self.writer.clone().commit_group());
+            self.writer.committing.spawn(self.writer.clone().commit_group());
         }
         drop(self);
         let told = outcome.wait_for(Option::is_some).await;

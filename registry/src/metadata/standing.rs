@@ -1,0 +1,237 @@
+//! Answers that still stand: nothing has been committed since they were read.
+//!
+//! Only of the embedded engine, every commit to whose file goes through this process. With PostgreSQL another replica may
+//! commit at any time, so there every question is asked.
+
+use super::blobs::Blob;
+use super::manifests::StoredManifest;
+use oci::{Digest, Reference, RepositoryName};
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+/// Bytes of manifests that are remembered.
+const MANIFESTS: usize = 8 * 1024 * 1024;
+/// Bytes of what is known of blobs.
+const BLOBS: usize = 2 * 1024 * 1024;
+/// What an answer costs besides its content, about.
+const ENTRY: usize = 256;
+/// A remembered answer may take at most this part of the memory.
+const SHARE: usize = 16;
+
+/// The number of commits: odd while one is under way, when old and new answers may both be had.
+#[derive(Debug, Default)]
+pub(super) struct Commits(AtomicU64);
+
+/// A commit under way.
+pub(super) struct UnderWay<'a>(&'a Commits);
+
+impl Commits {
+    /// Until the guard is dropped no answer stands. One commit at a time.
+    pub(super) fn begin(&self) -> UnderWay<'_> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        UnderWay(self)
+    }
+
+    /// The number, unless a commit is under way.
+    fn now(&self) -> Option<u64> {
+        let number = self.0.load(Ordering::SeqCst);
+        number.is_multiple_of(2).then_some(number)
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// The manifest that a tag or digest of a repository names.
+type ManifestKey = (RepositoryName, Reference);
+/// A repository's blob.
+type BlobKey = (RepositoryName, Digest);
+
+/// The answers to the questions that pulls ask most.
+#[derive(Debug)]
+pub(super) struct Standing {
+    commits: Arc<Commits>,
+    manifests: Memory<ManifestKey, Arc<StoredManifest>>,
+    blobs: Memory<BlobKey, Arc<Blob>>,
+}
+
+impl Standing {
+    pub(super) fn new(commits: Arc<Commits>) -> Self {
+        Self {
+            commits,
+            manifests: Memory::new(MANIFESTS),
+            blobs: Memory::new(BLOBS),
+        }
+    }
+
+    pub(super) async fn manifest<E>(
+        &self,
+        key: ManifestKey,
+        ask: impl Future<Output = Result<Arc<StoredManifest>, E>> + Send,
+    ) -> Result<Arc<StoredManifest>, E> {
+        self.manifests
+            .recall_or(&self.commits, key, ask, |found| found.payload.len())
+            .await
+    }
+
+    pub(super) async fn blob<E>(
+        &self,
+        key: BlobKey,
+        ask: impl Future<Output = Result<Arc<Blob>, E>> + Send,
+    ) -> Result<Arc<Blob>, E> {
+        self.blobs
+            .recall_or(&self.commits, key, ask, |found| found.object_key.len())
+            .await
+    }
+}
+
+/// Answers to one kind of question, as many as fit.
+#[derive(Debug)]
+struct Memory<K, V> {
+    kept: RwLock<Kept<K, V>>,
+    /// In bytes.
+    size: usize,
+}
+
+#[derive(Debug)]
+struct Kept<K, V> {
+    answers: HashMap<K, Answer<V>>,
+    weight: usize,
+}
+
+#[derive(Debug)]
+struct Answer<V> {
+    value: V,
+    /// The number of commits when it was asked for.
+    asked_at: u64,
+    weight: usize,
+}
+
+impl<K: Eq + Hash + Send + Sync, V: Clone + Send + Sync> Memory<K, V> {
+    fn new(size: usize) -> Self {
+        let kept = Kept {
+            answers: HashMap::new(),
+            weight: 0,
+        };
+        Self {
+            kept: RwLock::new(kept),
+            size,
+        }
+    }
+
+    /// The answer that stands, or else what `ask` gives; only success is remembered.
+    async fn recall_or<E>(
+        &self,
+        commits: &Commits,
+        key: K,
+        ask: impl Future<Output = Result<V, E>> + Send,
+        weigh: fn(&V) -> usize,
+    ) -> Result<V, E> {
+        let now = commits.now();
+        if let Some(value) = now.and_then(|now| self.recall(&key, now)) {
+            return Ok(value);
+        }
+        let value = ask.await?;
+        if let Some(asked_at) = now {
+            let weight = ENTRY + weigh(&value);
+            let answer = Answer {
+                value: value.clone(),
+                asked_at,
+                weight,
+            };
+            self.keep(key, answer);
+        }
+        Ok(value)
+    }
+
+    fn recall(&self, key: &K, now: u64) -> Option<V> {
+        let kept = self.kept.read().unwrap_or_else(PoisonError::into_inner);
+        let answer = kept.answers.get(key)?;
+        (answer.asked_at == now).then(|| answer.value.clone())
+    }
+
+    /// What does not fit makes all of it begin anew: the next commit would end it all the same.
+    fn keep(&self, key: K, answer: Answer<V>) {
+        if answer.weight > self.size / SHARE {
+            return;
+        }
+        let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
+        if kept.weight + answer.weight > self.size {
+            kept.answers.clear();
+            kept.weight = 0;
+        }
+        kept.weight += answer.weight;
+        let replaced = kept.answers.insert(key, answer);
+        kept.weight -= replaced.map_or(0, |replaced| replaced.weight);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::convert::Infallible;
+
+    async fn recalled(memory: &Memory<u32, String>, commits: &Commits, key: u32, fresh: &str) -> String {
+        let ask = async { Ok::<_, Infallible>(fresh.to_owned()) };
+        let Ok(answer) = memory.recall_or(commits, key, ask, String::len).await;
+        answer
+    }
+
+    #[tokio::test]
+    async fn an_answer_stands_until_the_next_commit() {
+        let (memory, commits) = (Memory::new(100_000), Commits::default());
+        assert_eq!(recalled(&memory, &commits, 1, "first").await, "first");
+        assert_eq!(recalled(&memory, &commits, 1, "second").await, "first");
+
+        drop(commits.begin());
+
+        assert_eq!(recalled(&memory, &commits, 1, "third").await, "third");
+        assert_eq!(recalled(&memory, &commits, 1, "fourth").await, "third");
+    }
+
+    #[tokio::test]
+    async fn while_a_commit_is_under_way_nothing_is_recalled_or_kept() {
+        let (memory, commits) = (Memory::new(100_000), Commits::default());
+        recalled(&memory, &commits, 1, "old").await;
+
+        let under_way = commits.begin();
+        assert_eq!(recalled(&memory, &commits, 1, "new").await, "new");
+        assert_eq!(recalled(&memory, &commits, 1, "newer").await, "newer");
+        drop(under_way);
+
+        assert_eq!(recalled(&memory, &commits, 1, "newest").await, "newest");
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_a_commit_overtook_does_not_stand() {
+        let (memory, commits) = (Memory::new(100_000), Commits::default());
+        let ask = async {
+            drop(commits.begin());
+            Ok::<_, Infallible>("perhaps old".to_owned())
+        };
+        let Ok(first) = memory.recall_or(&commits, 1, ask, String::len).await;
+        assert_eq!(first, "perhaps old");
+
+        assert_eq!(recalled(&memory, &commits, 1, "new").await, "new");
+    }
+
+    #[tokio::test]
+    async fn what_is_kept_stays_within_its_bytes() {
+        let (memory, commits) = (Memory::new(SHARE * 4 * ENTRY), Commits::default());
+        for key in 0..1000 {
+            recalled(&memory, &commits, key % 300, "x").await;
+            drop(commits.begin());
+            recalled(&memory, &commits, key % 300, "y").await;
+        }
+
+        let kept = memory.kept.read().unwrap();
+        let weight: usize = kept.answers.values().map(|answer| answer.weight).sum();
+        assert_eq!(kept.weight, weight);
+        assert!(weight <= memory.size && !kept.answers.is_empty());
+    }
+}
