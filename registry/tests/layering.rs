@@ -170,7 +170,7 @@ fn sql_the_store_and_axum_stay_behind_their_doors() {
 #[test]
 fn every_file_is_named_by_a_mod_line() {
     let mut orphans = Vec::new();
-    for folder in ["src", "oci/src", "tests/it"] {
+    for folder in ["src", "oci/src", "model/src", "tests/it"] {
         let root = crate_folder().join(folder);
         for path in files_below(&root) {
             let stem = path.file_stem().unwrap().to_string_lossy().into_owned();

@@ -18,6 +18,7 @@ mod corpus;
 mod early;
 mod fuzz;
 mod kubernetes;
+mod model;
 mod registry;
 mod source;
 mod stages;

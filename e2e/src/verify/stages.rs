@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::{Run, chart, clients, conformance, corpus, fuzz, kubernetes, registry, source};
+use super::{Run, chart, clients, conformance, corpus, fuzz, kubernetes, model, registry, source};
 use crate::shell::Log;
 
 /// What a stage needs that takes long to build: it is begun before the first stage.
@@ -68,6 +68,11 @@ pub(super) const STAGES: &[Stage] = &[
         "unit",
         "tests beside the code, and the examples in its documentation",
         source::unit,
+    ),
+    stage(
+        "model",
+        "the collector's protocol keeps its promises in every state, and each of 20 flaws breaks one",
+        model::model,
     ),
     stage(
         "operator",
