@@ -68,6 +68,8 @@ CREATE TABLE manifests (
 CREATE INDEX manifests_by_subject ON manifests (namespace_id, repository_id, subject_digest, created_at, digest)
     WHERE subject_digest IS NOT NULL;
 CREATE INDEX manifests_deleted ON manifests (deleted_at) WHERE deleted_at IS NOT NULL;
+CREATE INDEX manifests_deleted_by_repository ON manifests (namespace_id, repository_id, digest)
+    WHERE deleted_at IS NOT NULL;
 
 -- kind: 1 config, 2 layer, 3 entry of an index that is a blob.
 CREATE TABLE manifest_blobs (

@@ -123,6 +123,8 @@ pub struct Deletion {
     pub manifests: bool,
     /// Blobs that no manifest names.
     pub blobs: bool,
+    /// How long what was deleted can be restored.
+    pub retention: Duration,
 }
 
 /// The log.
@@ -172,6 +174,7 @@ pub(super) fn build(values: &Values) -> (Config, Vec<Problem>) {
             tags: values.switch("deletion.tags"),
             manifests: values.switch("deletion.manifests"),
             blobs: values.switch("deletion.blobs"),
+            retention: values.duration("deletion.retention"),
         },
         catalog: values.switch("catalog.enabled"),
         log: Log {

@@ -421,6 +421,12 @@ pub const SETTINGS: &[Setting] = &[
         "clients may take a blob that no manifest names from a repository",
     ),
     setting(
+        "deletion.retention",
+        Kind::Duration("0s", "365d"),
+        "0s",
+        "how long a deleted tag or manifest can be restored by the management API, and takes its space; 0s: not at all",
+    ),
+    setting(
         "catalog.enabled",
         Kind::Switch,
         "true",

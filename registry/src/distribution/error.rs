@@ -1,5 +1,6 @@
 //! What can go wrong in a workflow, in the specification's words.
 
+use super::restore::NotRestorable;
 use crate::blobs;
 use crate::metadata;
 use oci::{Digest, ManifestError};
@@ -93,6 +94,14 @@ pub enum Error {
     /// A manifest of the repository names the blob.
     #[error("blob {0} is named by a manifest of this repository; delete the manifest first")]
     BlobInUse(Digest),
+    /// Only deleted manifests of the repository name the blob, which can be restored as yet.
+    #[error(
+        "blob {0} is named by a deleted manifest of this repository that can still be restored; it goes with the manifest when deletion.retention is over"
+    )]
+    BlobKept(Digest),
+    /// What was deleted cannot be restored.
+    #[error(transparent)]
+    NotRestorable(#[from] NotRestorable),
     /// The manifest names more than this registry takes.
     #[error("manifest names {count} blobs and manifests; this registry takes {limit} (manifests.max_references)")]
     TooManyReferences {
@@ -132,6 +141,8 @@ impl Error {
             | Self::ReferencesUnknown(_)
             | Self::SwitchedOff(_)
             | Self::BlobInUse(_)
+            | Self::BlobKept(_)
+            | Self::NotRestorable(_)
             | Self::TooManyReferences { .. }
             | Self::Store(_)
             | Self::ClaimLost => false,

@@ -12,6 +12,8 @@ mod manifests;
 mod mount;
 mod pull;
 mod removals;
+mod restore;
+mod retention;
 mod rules;
 mod sweep;
 mod uploads;
@@ -20,6 +22,8 @@ pub use discovery::{Listing, ReferrerCursor, ReferrerEntry, Referrers, Referrers
 pub use error::{BodyError, Error, Switch};
 pub use manifests::{ManifestPut, StoredAs, WrongSize};
 pub use mount::MountSource;
+pub use restore::{DeletedManifest, DeletedTag, NotRestorable, Restorable, Restored};
+pub use retention::Expired;
 pub use rules::{Deletion, Rules, Sparse};
 pub use sweep::Swept;
 pub use uploads::{Chunk, OpenUpload};
@@ -49,6 +53,8 @@ pub struct Limits {
     pub claim: Duration,
     /// How long another request waits for a claim to be given back.
     pub claim_wait: Duration,
+    /// How long what clients deleted can be restored; zero: not at all.
+    pub deletion_retention: Duration,
     /// How long what may have become garbage is left alone.
     pub review_grace: Duration,
     /// How long an object outlives its row.
@@ -71,6 +77,7 @@ impl Default for Limits {
             tags: 50,
             claim: Duration::from_secs(20),
             claim_wait: Duration::from_secs(5),
+            deletion_retention: Duration::ZERO,
             review_grace: day,
             tombstone_delay: day,
             lease: Duration::from_hours(1),

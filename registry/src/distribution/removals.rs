@@ -1,16 +1,17 @@
 //! Deleting: distribution-spec end-9 and end-10.
 //!
-//! What a deletion may have made garbage is put up for review in the transaction that deletes.
+//! With a retention, what is deleted is hidden and can be restored (`restore`) until it is over (`retention`). What a
+//! removal for good may have made garbage is put up for review in the same transaction.
 
 use super::error::{Error, Switch};
 use super::{Distribution, due, retried};
 use crate::metadata::removals::{self, Doomed};
 use crate::metadata::reviews::{self, Reason, Subject};
-use crate::metadata::{RepositoryKey, Tx, blobs, repositories, tags};
+use crate::metadata::{RepositoryKey, Tx, blobs, deleted_manifests, deleted_tags, manifests, repositories, tags};
 use oci::{Digest, Reference, RepositoryName, Tag};
 
 impl Distribution {
-    /// Removes a tag, or a manifest with all its tags. On return nobody sees it any more.
+    /// Deletes a tag, or a manifest with all its tags. On return nobody sees it any more.
     ///
     /// # Errors
     /// `SwitchedOff`, `NameUnknown`, `ManifestUnknown`.
@@ -25,15 +26,27 @@ impl Distribution {
     }
 
     async fn remove_tag(&self, repository: &RepositoryName, tag: &Tag) -> Result<(), Error> {
+        let unknown = || Error::ManifestUnknown(tag.to_string());
         let mut tx = self.metadata.begin().await?;
         let key = repositories::find(&mut tx, repository)
             .await?
             .ok_or(Error::NameUnknown)?;
-        let manifest = tags::remove(&mut tx, key, tag)
-            .await?
-            .ok_or_else(|| Error::ManifestUnknown(tag.to_string()))?;
-        let untagged = due(self, Reason::TagDelete);
-        reviews::add(&mut tx, Subject::Manifest, key, &[manifest], untagged).await?;
+        let manifest = tags::pointed(&mut tx, key, tag).await?.ok_or_else(unknown)?;
+        // The manifest before its tag, as everybody does.
+        let there = manifests::present_among(&mut tx, key, &[manifest]).await?;
+        let target = tags::target(&mut tx, key, tag).await?;
+        if there.is_empty() || target != Some(manifest) {
+            return Err(Error::Raced);
+        }
+        if self.keeps_deleted() {
+            // It keeps the manifest; when it goes, the manifest is reviewed.
+            deleted_tags::keep_one(&mut tx, key, (tag, &manifest), self.now()).await?;
+            tags::remove(&mut tx, key, tag).await?;
+        } else {
+            tags::remove(&mut tx, key, tag).await?;
+            let untagged = due(self, Reason::TagDelete);
+            reviews::add(&mut tx, Subject::Manifest, key, &[manifest], untagged).await?;
+        }
         Ok(tx.commit().await?)
     }
 
@@ -46,31 +59,44 @@ impl Distribution {
         let doomed = removals::hold(&mut tx, key, digest)
             .await?
             .ok_or_else(|| Error::ManifestUnknown(digest.to_string()))?;
-        removals::untag(&mut tx, key, digest).await?;
-        removals::leave_parents(&mut tx, key, digest, &doomed).await?;
-        removals::forget_missing(&mut tx, key, digest).await?;
-        self.review_neighbours(&mut tx, key, digest, &doomed).await?;
-        removals::remove(&mut tx, key, digest).await?;
+        removals::hold_tags(&mut tx, key, digest).await?;
+        if self.keeps_deleted() {
+            let at = deleted_tags::keep_all(&mut tx, key, digest, self.now()).await?;
+            removals::untag(&mut tx, key, digest).await?;
+            deleted_manifests::mark(&mut tx, key, digest, at).await?;
+        } else {
+            removals::untag(&mut tx, key, digest).await?;
+            self.take_away(&mut tx, key, digest, &doomed).await?;
+        }
         Ok(tx.commit().await?)
     }
 
-    /// Drops what the manifest refers to, and asks for a review of that and of what refers to it as its subject.
-    async fn review_neighbours(
+    /// Removes a manifest that the transaction holds and no tag points to, with all that it refers to, and asks for a
+    /// review of that and of what refers to it as its subject.
+    pub(super) async fn take_away(
         &self,
         tx: &mut Tx,
         key: RepositoryKey,
         digest: &Digest,
         doomed: &Doomed,
     ) -> Result<(), Error> {
-        let by_manifest = due(self, Reason::ManifestDelete);
+        deleted_tags::forget_all(tx, key, digest).await?;
+        removals::leave_parents(tx, key, digest, doomed).await?;
+        removals::forget_missing(tx, key, digest).await?;
         let blobs = distinct(removals::leave_blobs(tx, key, digest).await?);
-        reviews::add(tx, Subject::BlobLink, key, &blobs, by_manifest).await?;
-        let children = removals::leave_children(tx, key, digest).await?;
-        let by_list = due(self, Reason::ManifestListDelete);
-        reviews::add(tx, Subject::Manifest, key, &children, by_list).await?;
-        let mut attached = removals::referrers(tx, key, digest).await?;
-        attached.extend(doomed.subject);
-        Ok(reviews::add(tx, Subject::Manifest, key, &distinct(attached), by_manifest).await?)
+        let mut manifests = removals::leave_children(tx, key, digest).await?;
+        let reason = if manifests.is_empty() {
+            Reason::ManifestDelete
+        } else {
+            Reason::ManifestListDelete
+        };
+        manifests.extend(removals::referrers(tx, key, digest).await?);
+        manifests.extend(doomed.subject);
+        removals::remove(tx, key, digest).await?;
+        // Last, and all manifests at once: of two that add the same reviews in two orders, one would fail.
+        reviews::add(tx, Subject::Manifest, key, &distinct(manifests), due(self, reason)).await?;
+        let unused = due(self, Reason::ManifestDelete);
+        Ok(reviews::add(tx, Subject::BlobLink, key, &blobs, unused).await?)
     }
 
     /// Takes a blob from a repository; other repositories keep it.
@@ -93,8 +119,10 @@ impl Distribution {
             let linked = blobs::linked_among(&mut tx, key, &[*digest]).await?;
             return Err(if linked.is_empty() {
                 Error::BlobUnknown(*digest)
-            } else {
+            } else if blobs::is_named(&mut tx, key, digest).await? {
                 Error::BlobInUse(*digest)
+            } else {
+                Error::BlobKept(*digest)
             });
         }
         let unlinked = due(self, Reason::BlobUnlink);

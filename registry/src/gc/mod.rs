@@ -2,6 +2,8 @@
 //!
 //! Every replica does it, at its own times; the workflows see to it that replicas do not get in each other's way.
 
+mod deletions;
 mod sweeper;
 
+pub use deletions::Deletions;
 pub use sweeper::Sweeper;

@@ -1,14 +1,16 @@
 //! The admin listener: probes, metrics, management. Never open to clients.
 
-use super::management::Management;
+use super::deleted;
+use super::management::{self, Management};
 use crate::blobs::BlobStore;
+use crate::distribution::Distribution;
 use crate::metadata::migrations::{self, MigrationSet};
 use crate::metadata::{Engine, Metadata};
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::{Json, Router};
-use http::{HeaderMap, StatusCode, header};
+use axum::{Json, Router, middleware};
+use http::{StatusCode, header};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use serde_json::json;
@@ -30,18 +32,26 @@ pub struct Admin {
     pub metadata: Metadata,
     /// The bytes.
     pub blobs: BlobStore,
+    /// The workflows.
+    pub distribution: Distribution,
     /// Absent: no management API.
     pub management: Option<Management>,
 }
 
-/// `/livez`, `/readyz`, `/metrics`, `/management/v1/status`.
+/// `/livez`, `/readyz`, `/metrics`, `/management/v1/`.
 pub fn admin_router(admin: Admin) -> Router {
+    let admin = Arc::new(admin);
+    let guard = middleware::from_fn_with_state(Arc::clone(&admin), management::guard);
+    let managed = Router::new()
+        .route("/management/v1/status", get(status))
+        .merge(deleted::routes())
+        .route_layer(guard);
     Router::new()
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
-        .route("/management/v1/status", get(status))
-        .with_state(Arc::new(admin))
+        .merge(managed)
+        .with_state(admin)
 }
 
 async fn livez() -> &'static str {
@@ -79,21 +89,7 @@ async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
     }
 }
 
-async fn status(State(admin): State<Arc<Admin>>, headers: HeaderMap) -> Response {
-    let Some(management) = &admin.management else {
-        return StatusCode::NOT_FOUND.into_response();
-    };
-    let token = headers
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
-    if !management.admits(token) {
-        return (
-            StatusCode::UNAUTHORIZED,
-            [(header::WWW_AUTHENTICATE, "Bearer realm=\"management\"")],
-        )
-            .into_response();
-    }
+async fn status(State(admin): State<Arc<Admin>>) -> Response {
     let engine: Engine = admin.metadata.engine();
     match migrations::status(&admin.metadata, &MigrationSet::embedded(engine)).await {
         Ok(schema) => {

@@ -5,7 +5,7 @@
 use super::answer::{Answer, empty, json};
 use super::screen::Overload;
 use crate::blobs;
-use crate::distribution::{BodyError, Error, Switch};
+use crate::distribution::{BodyError, Error, NotRestorable, Switch};
 use http::{HeaderValue, StatusCode, header};
 use oci::{DigestError, ErrorBody, ErrorCode, PageError, ReferenceError, RepositoryNameError, TagError};
 
@@ -32,6 +32,8 @@ pub(super) enum ApiError {
     Page(PageError),
     #[error("last is not from a link of this list; begin without it")]
     Cursor,
+    #[error("{0}")]
+    Call(&'static str),
     #[error("upload session is not known: it has ended or expired, start a new one")]
     UploadUnknown,
     #[error("Content-Range must be <first byte>-<last byte>")]
@@ -105,6 +107,7 @@ impl ApiError {
             Self::Cursor | Self::Page(PageError::PaginationNumberInvalid { .. }) => {
                 (StatusCode::BAD_REQUEST, ErrorCode::PaginationNumberInvalid)
             }
+            Self::Call(_) => (StatusCode::BAD_REQUEST, ErrorCode::Unsupported),
             Self::UploadUnknown => (StatusCode::NOT_FOUND, ErrorCode::BlobUploadUnknown),
             Self::ContentRange { .. } => (StatusCode::RANGE_NOT_SATISFIABLE, ErrorCode::BlobUploadInvalid),
             Self::ManifestTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::SizeInvalid),
@@ -124,7 +127,7 @@ impl ApiError {
             Some(Switch::DeleteTag | Switch::DeleteManifest) => Some("GET, HEAD, PUT"),
             Some(Switch::DeleteBlob) => Some("GET, HEAD"),
             Some(Switch::Catalog) => Some(""),
-            None => matches!(self, Self::Distribution(Error::BlobInUse(_))).then_some("GET, HEAD"),
+            None => matches!(self, Self::Distribution(Error::BlobInUse(_) | Error::BlobKept(_))).then_some("GET, HEAD"),
         }
     }
 
@@ -178,7 +181,14 @@ fn workflow(error: &Error) -> (StatusCode, ErrorCode) {
         Error::Body(BodyError::Stalled(_)) => (StatusCode::REQUEST_TIMEOUT, ErrorCode::SizeInvalid),
 
         Error::DigestMismatch { .. } => (StatusCode::BAD_REQUEST, ErrorCode::DigestInvalid),
-        Error::SwitchedOff(_) | Error::BlobInUse(_) => (StatusCode::METHOD_NOT_ALLOWED, ErrorCode::Unsupported),
+        Error::SwitchedOff(_) | Error::BlobInUse(_) | Error::BlobKept(_) => {
+            (StatusCode::METHOD_NOT_ALLOWED, ErrorCode::Unsupported)
+        }
+        Error::NotRestorable(refused) => match refused {
+            NotRestorable::NotKept { .. } => (StatusCode::NOT_FOUND, ErrorCode::ManifestUnknown),
+            NotRestorable::Over { .. } => (StatusCode::GONE, ErrorCode::ManifestUnknown),
+            NotRestorable::NotDeleted(_) | NotRestorable::Taken { .. } => (StatusCode::CONFLICT, ErrorCode::Denied),
+        },
         Error::ManifestInvalid(_) | Error::TooManyReferences { .. } => {
             (StatusCode::BAD_REQUEST, ErrorCode::ManifestInvalid)
         }

@@ -3,9 +3,19 @@
 //! Callers prove themselves with a short-lived token signed with the secret that operator and registry share. Without
 //! a configured secret the API does not exist.
 
+use super::admin::Admin;
+use super::answer::{Answer, REQUEST_ID, with};
+use super::error::ApiError;
+use super::shown::shown;
 use crate::clock::Clock;
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::{StatusCode, header};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde::Deserialize;
+use std::sync::Arc;
+use uuid::Uuid;
 
 const ISSUER: &str = "berth-operator";
 const AUDIENCE: &str = "berth-management";
@@ -58,6 +68,36 @@ impl Management {
         let now = self.clock.now() / 1_000_000;
         iat <= now + LEEWAY_SECS && exp > now - LEEWAY_SECS && exp.saturating_sub(iat) <= LONGEST_LIFE_SECS
     }
+}
+
+/// Lets only those through who may manage.
+pub(super) async fn guard(State(admin): State<Arc<Admin>>, request: Request, next: Next) -> Response {
+    let Some(management) = &admin.management else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    let token = request.headers().get(header::AUTHORIZATION);
+    let token = token.and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if !management.admits(token) {
+        let challenge = [(header::WWW_AUTHENTICATE, "Bearer realm=\"management\"")];
+        return (StatusCode::UNAUTHORIZED, challenge).into_response();
+    }
+    next.run(request).await
+}
+
+/// What goes back for a call that changes something or lists; what it was is in the log.
+pub(super) fn answered(call: &'static str, about: &str, outcome: Result<Answer, ApiError>) -> Answer {
+    let request_id = Uuid::new_v4().simple().to_string();
+    let answer = outcome.unwrap_or_else(|failed| refusal(call, &failed, &request_id));
+    let status = answer.status().as_u16();
+    tracing::info!(request_id, about = %shown(about), status, "management: {call}");
+    with(answer, REQUEST_ID, request_id)
+}
+
+fn refusal(call: &'static str, failed: &ApiError, request_id: &str) -> Answer {
+    if failed.status().is_server_error() {
+        tracing::error!(request_id, error = failed as &dyn std::error::Error, "{call} failed");
+    }
+    failed.answer(request_id)
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod admin;
 mod answer;
 mod body;
 mod client;
+mod deleted;
 mod discovery;
 mod endpoint;
 mod error;

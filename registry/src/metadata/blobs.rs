@@ -78,6 +78,25 @@ statements! {
              WHERE m.namespace_id = $2 AND m.repository_id = $3 AND m.blob_digest = $1
          )",
     );
+    // As above: a limit keeps the planner from making a join of this.
+    IS_NAMED = Statement::each(
+        "blobs.is_named",
+        "SELECT 1
+         FROM manifest_blobs b
+         JOIN manifests m ON m.digest = b.manifest_digest
+         WHERE b.namespace_id = $1 AND b.repository_id = $2 AND b.blob_digest = $3
+             AND m.namespace_id = $1 AND m.repository_id = $2 AND m.deleted_at IS NULL
+         LIMIT 1",
+        "SELECT 1
+         FROM manifest_blobs b
+         CROSS JOIN LATERAL (
+             SELECT 1 FROM manifests
+             WHERE namespace_id = $1 AND repository_id = $2 AND digest = b.manifest_digest AND deleted_at IS NULL
+             LIMIT 1
+         ) AS m
+         WHERE b.namespace_id = $1 AND b.repository_id = $2 AND b.blob_digest = $3
+         LIMIT 1",
+    );
 }
 
 fn blob(row: &Row<'_>) -> Result<Blob, sqlx::Error> {
@@ -182,4 +201,18 @@ pub async fn unlink(tx: &mut Tx, key: RepositoryKey, digest: &Digest) -> Result<
         Value::Int(key.repository),
     ];
     Ok(tx.execute(&UNLINK, &values).await? == 1)
+}
+
+/// True when a manifest of the repository names the blob that is not deleted.
+///
+/// # Errors
+/// As any statement.
+pub async fn is_named(reader: &mut Reader, key: RepositoryKey, digest: &Digest) -> Result<bool, Error> {
+    let digest = digest.to_bytes();
+    let values = [
+        Value::Int(key.namespace),
+        Value::Int(key.repository),
+        Value::Bytes(&digest),
+    ];
+    Ok(reader.one(&IS_NAMED, &values, |_| Ok(())).await?.is_some())
 }

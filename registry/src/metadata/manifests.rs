@@ -80,7 +80,8 @@ statements! {
              subject_digest, annotations, payload, payload_size, content_size, created_at, pushed_at)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12)
          ON CONFLICT (namespace_id, repository_id, digest) DO UPDATE
-         SET pushed_at = excluded.pushed_at, deleted_at = NULL",
+         SET pushed_at = excluded.pushed_at, deleted_at = NULL,
+             created_at = CASE WHEN manifests.deleted_at IS NULL THEN manifests.created_at ELSE excluded.created_at END",
     );
     ADD_BLOBS = Statement::each(
         "manifest_blobs.add",

@@ -11,6 +11,8 @@
 
 pub mod blobs;
 mod connect;
+pub mod deleted_manifests;
+pub mod deleted_tags;
 mod error;
 mod known;
 pub mod leases;
@@ -41,6 +43,8 @@ pub type Micros = i64;
 fn every_statement() -> impl Iterator<Item = &'static statement::Statement> {
     let tables = [
         blobs::ALL,
+        deleted_manifests::ALL,
+        deleted_tags::ALL,
         leases::ALL,
         manifests::ALL,
         migrations::ALL,

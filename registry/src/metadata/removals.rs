@@ -30,6 +30,17 @@ statements! {
          WHERE namespace_id = $1 AND repository_id = $2 AND digest = $3 AND deleted_at IS NULL
          FOR UPDATE",
     );
+    // In the order in which a push points its tags. Nobody points another one to a manifest that is held.
+    HOLD_TAGS = Statement::each(
+        "tags.hold_all",
+        "SELECT name FROM tags
+         WHERE namespace_id = $1 AND repository_id = $2 AND manifest_digest = $3
+         ORDER BY name",
+        "SELECT name FROM tags
+         WHERE namespace_id = $1 AND repository_id = $2 AND manifest_digest = $3
+         ORDER BY name
+         FOR UPDATE",
+    );
     UNTAG = Statement::both(
         "tags.remove_all",
         "DELETE FROM tags WHERE namespace_id = $1 AND repository_id = $2 AND manifest_digest = $3",
@@ -68,7 +79,7 @@ statements! {
     REFERRERS = Statement::both(
         "manifests.referrers",
         "SELECT digest FROM manifests
-         WHERE namespace_id = $1 AND repository_id = $2 AND subject_digest = $3 AND deleted_at IS NULL",
+         WHERE namespace_id = $1 AND repository_id = $2 AND subject_digest = $3",
     );
     REMOVE = Statement::both(
         "manifests.remove",
@@ -76,7 +87,7 @@ statements! {
     );
 }
 
-fn doomed(row: &Row<'_>) -> Result<Doomed, sqlx::Error> {
+pub(super) fn doomed(row: &Row<'_>) -> Result<Doomed, sqlx::Error> {
     let subject = row
         .optional_bytes(2)?
         .map(|bytes| SubjectDigest::from_bytes(&bytes).map_err(|source| impossible(2, source)))
@@ -104,7 +115,17 @@ pub async fn hold(tx: &mut Tx, key: RepositoryKey, manifest: &Digest) -> Result<
     tx.one(&HOLD, &values(key, &manifest.to_bytes()), doomed).await
 }
 
-/// Removes every tag that points to the manifest.
+/// Locks every tag that points to the manifest, and says how many that are: all there will be while it is held.
+///
+/// # Errors
+/// As any statement.
+pub async fn hold_tags(tx: &mut Tx, key: RepositoryKey, manifest: &Digest) -> Result<usize, Error> {
+    let manifest = manifest.to_bytes();
+    let held = tx.all(&HOLD_TAGS, &values(key, &manifest), |row| row.text(0)).await?;
+    Ok(held.len())
+}
+
+/// Removes every tag that points to the manifest; [`hold_tags`] comes first.
 ///
 /// # Errors
 /// As any statement.

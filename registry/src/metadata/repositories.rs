@@ -7,7 +7,7 @@ use super::statement::{Statement, Value, statements};
 use oci::RepositoryName;
 
 /// A repository's identity in every other table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RepositoryKey {
     /// The row of its first path component.
     pub namespace: i64,
@@ -110,18 +110,24 @@ pub async fn find(reader: &mut Reader, name: &RepositoryName) -> Result<Option<R
         .await
 }
 
+/// The repository at a path, held against deletion until the end of the transaction, unless it is unknown or deleted.
+///
+/// # Errors
+/// As any statement.
+pub async fn keep(tx: &mut Tx, name: &RepositoryName) -> Result<Option<RepositoryKey>, Error> {
+    tx.one(&KEEP, &[Value::Text(name.as_str())], |row| {
+        key(row.int(0)?, row.int(1)?)
+    })
+    .await
+}
+
 /// The repository at a path, made when it did not exist, revived when it was deleted, and held against deletion until
 /// the end of the transaction.
 ///
 /// # Errors
 /// `Conflict` when another transaction made or removed it meanwhile.
 pub async fn ensure(tx: &mut Tx, name: &RepositoryName, now: Micros) -> Result<RepositoryKey, Error> {
-    let found = tx
-        .one(&KEEP, &[Value::Text(name.as_str())], |row| {
-            key(row.int(0)?, row.int(1)?)
-        })
-        .await?;
-    if let Some(known) = found {
+    if let Some(known) = keep(tx, name).await? {
         return Ok(known);
     }
     let namespace = ensure_namespace(tx, name.namespace(), now).await?;

@@ -41,7 +41,7 @@ pub enum Reason {
     TagDelete,
     /// A manifest that named it was deleted, or that had it as its subject, or was its subject.
     ManifestDelete,
-    /// An index that listed it was deleted.
+    /// An index was deleted that listed it, or that had it as its subject, or was its subject.
     ManifestListDelete,
     /// A repository gave the blob up.
     BlobUnlink,

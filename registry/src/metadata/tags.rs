@@ -15,6 +15,10 @@ statements! {
          VALUES ($1, $2, $3, $4, $5, $5)
          ON CONFLICT (namespace_id, repository_id, name) DO NOTHING",
     );
+    POINTED = Statement::both(
+        "tags.pointed",
+        "SELECT manifest_digest FROM tags WHERE namespace_id = $1 AND repository_id = $2 AND name = $3",
+    );
     // The lock makes two moves of one tag wait for each other, so that each sees what it displaced.
     TARGET = Statement::each(
         "tags.target",
@@ -57,6 +61,14 @@ pub struct Pointer<'a> {
     pub manifest: &'a Digest,
 }
 
+fn named(key: RepositoryKey, tag: &Tag) -> [Value<'_>; 3] {
+    [
+        Value::Int(key.namespace),
+        Value::Int(key.repository),
+        Value::Text(tag.as_str()),
+    ]
+}
+
 /// Makes a tag. `Ok(false)`: it exists, and now waits for nobody else.
 ///
 /// # Errors
@@ -65,17 +77,20 @@ pub async fn create(tx: &mut Tx, to: Pointer<'_>, now: Micros) -> Result<bool, E
     write(tx, &CREATE, to, now).await
 }
 
+/// What a tag points to at this moment.
+///
+/// # Errors
+/// As any statement.
+pub async fn pointed(reader: &mut Reader, key: RepositoryKey, tag: &Tag) -> Result<Option<Digest>, Error> {
+    reader.one(&POINTED, &named(key, tag), |row| row.digest(0)).await
+}
+
 /// What an existing tag points to, locked until the end of the transaction.
 ///
 /// # Errors
 /// As any statement.
 pub async fn target(tx: &mut Tx, key: RepositoryKey, tag: &Tag) -> Result<Option<Digest>, Error> {
-    let values = [
-        Value::Int(key.namespace),
-        Value::Int(key.repository),
-        Value::Text(tag.as_str()),
-    ];
-    tx.one(&TARGET, &values, |row| row.digest(0)).await
+    tx.one(&TARGET, &named(key, tag), |row| row.digest(0)).await
 }
 
 /// Points an existing tag to another manifest. `Ok(false)`: it does not exist.
@@ -91,12 +106,7 @@ pub async fn point(tx: &mut Tx, to: Pointer<'_>, now: Micros) -> Result<bool, Er
 /// # Errors
 /// As any statement.
 pub async fn remove(tx: &mut Tx, key: RepositoryKey, tag: &Tag) -> Result<Option<Digest>, Error> {
-    let values = [
-        Value::Int(key.namespace),
-        Value::Int(key.repository),
-        Value::Text(tag.as_str()),
-    ];
-    tx.one(&REMOVE, &values, |row| row.digest(0)).await
+    tx.one(&REMOVE, &named(key, tag), |row| row.digest(0)).await
 }
 
 async fn write(tx: &mut Tx, statement: &'static Statement, to: Pointer<'_>, now: Micros) -> Result<bool, Error> {

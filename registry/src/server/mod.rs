@@ -14,7 +14,7 @@ pub use stores::{database_target, migration_settings, store_target};
 use crate::clock::Clock;
 use crate::config::{Config, Http};
 use crate::distribution::Distribution;
-use crate::gc::Sweeper;
+use crate::gc::{Deletions, Sweeper};
 use crate::http::{Addressing, Admin, Api, BodyLimits, HttpMetrics, Management, admin_router};
 use crate::metadata::Metadata;
 use crate::telemetry;
@@ -68,6 +68,7 @@ pub async fn start(config: &Config) -> anyhow::Result<Server> {
         registry: Arc::new(registry),
         metadata: metadata.clone(),
         blobs: store,
+        distribution: distribution.clone(),
         management: management(&config.http, clock),
     };
     let clients = listen(config.http.listen).await?;
@@ -85,6 +86,7 @@ pub async fn start(config: &Config) -> anyhow::Result<Server> {
     done.spawn(back.serve(probes, stopped.clone(), Duration::ZERO));
     let sweeper = Sweeper::new(distribution.clone(), config.uploads.sweep_interval);
     done.spawn(sweeper.run(stop.clone()).map(Ok));
+    done.spawn(Deletions::new(distribution.clone()).run(stop.clone()).map(Ok));
     ready.store(true, Ordering::SeqCst);
     done.spawn(async move {
         // Also when this task dies: the other listener must not outlive it.

@@ -19,6 +19,7 @@ fn limits(config: &Config) -> Limits {
         manifest_size: usize::try_from(manifests.max_size).unwrap_or(usize::MAX),
         references: whole(manifests.max_references),
         tags: whole(manifests.max_tags),
+        deletion_retention: config.deletion.retention,
         ..Limits::default()
     }
 }

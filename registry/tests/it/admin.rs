@@ -1,24 +1,11 @@
 //! Probes, metrics, management and the way a server stops.
 
-use crate::support::TestRegistry;
 use crate::support::content::{bytes, sha256};
+use crate::support::{TestRegistry, operator_token};
 use futures::{StreamExt, stream};
-use jsonwebtoken::{EncodingKey, Header};
 use reqwest::{Body, Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
-
-#[expect(clippy::disallowed_methods, reason = "the server under test keeps the system's time")]
-fn operator_token(secret: &str) -> String {
-    let now = jiff::Timestamp::now().as_second();
-    let claims = json!({"iss": "berth-operator", "aud": "berth-management", "iat": now, "exp": now + 60});
-    jsonwebtoken::encode(
-        &Header::default(),
-        &claims,
-        &EncodingKey::from_secret(secret.as_bytes()),
-    )
-    .unwrap()
-}
 
 #[tokio::test]
 async fn probes_answer_and_metrics_count_by_endpoint() {

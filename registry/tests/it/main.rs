@@ -26,4 +26,5 @@ mod support;
 mod sweep;
 mod tag_parameters;
 mod tls;
+mod undelete;
 mod uploads;

@@ -11,6 +11,7 @@ use berth_registry::config::{Config, Database};
 use berth_registry::metadata::Metadata;
 use berth_registry::metadata::migrations::{self, MigrationSet, Scope};
 use berth_registry::server::{self, Server};
+use jsonwebtoken::{EncodingKey, Header};
 use oci::Digest;
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 
@@ -67,6 +68,13 @@ impl TestRegistry {
 
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.client.request(method, self.url(path))
+    }
+
+    /// A call of the management API, as the operator makes it.
+    pub(crate) fn managed(&self, method: Method, path: &str) -> RequestBuilder {
+        let secret = self.config.http.secret.as_deref().unwrap();
+        let url = self.admin_url(&format!("/management/v1/{path}"));
+        self.client.request(method, url).bearer_auth(operator_token(secret))
     }
 
     pub(crate) async fn get(&self, path: &str) -> Response {
@@ -176,4 +184,12 @@ pub(crate) fn header(answer: &Response, name: &str) -> String {
 pub(crate) async fn error_code(answer: Response) -> String {
     let body: serde_json::Value = answer.json().await.unwrap();
     body["errors"][0]["code"].as_str().unwrap().to_owned()
+}
+
+#[expect(clippy::disallowed_methods, reason = "the server under test keeps the system's time")]
+pub(crate) fn operator_token(secret: &str) -> String {
+    let now = jiff::Timestamp::now().as_second();
+    let claims = serde_json::json!({"iss": "berth-operator", "aud": "berth-management", "iat": now, "exp": now + 60});
+    let key = EncodingKey::from_secret(secret.as_bytes());
+    jsonwebtoken::encode(&Header::default(), &claims, &key).unwrap()
 }

@@ -1,0 +1,81 @@
+//! Removing for good what clients deleted and nobody restored in time.
+
+use super::error::Error;
+use super::{Distribution, due, retried};
+use crate::metadata::reviews::{self, Reason, Subject};
+use crate::metadata::{Micros, RepositoryKey, deleted_manifests, deleted_tags};
+use oci::Digest;
+
+/// Tags that one transaction forgets.
+const TAGS: u32 = 500;
+/// Manifests that are looked for at a time; each has a transaction of its own.
+const MANIFESTS: u32 = 100;
+
+/// What was removed for good.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Expired {
+    /// Deleted tags.
+    pub tags: u64,
+    /// Deleted manifests.
+    pub manifests: u64,
+}
+
+impl Distribution {
+    /// Removes what was deleted longer ago than the retention, batch by batch until nothing is left. What it kept is
+    /// reviewed. Any number of replicas may do this at once; after a crash the next turn goes on.
+    ///
+    /// # Errors
+    /// `Database`; what was done until then stays done.
+    pub async fn expire_deleted(&self) -> Result<Expired, Error> {
+        let until = self.retained_since();
+        let mut expired = Expired::default();
+        loop {
+            let gone = retried(|| self.expire_tags(until)).await?;
+            expired.tags += gone;
+            if gone < TAGS.into() {
+                break;
+            }
+        }
+        loop {
+            let mut reader = self.metadata.read().await?;
+            let due = deleted_manifests::expired(&mut reader, until, MANIFESTS).await?;
+            drop(reader);
+            let before = expired.manifests;
+            for (key, digest) in &due {
+                expired.manifests += u64::from(retried(|| self.expire_manifest(*key, digest, until)).await?);
+            }
+            // Those that are left are held by others, who restore or remove them.
+            if due.len() < MANIFESTS as usize || expired.manifests == before {
+                return Ok(expired);
+            }
+        }
+    }
+
+    async fn expire_tags(&self, until: Micros) -> Result<u64, Error> {
+        let mut tx = self.metadata.begin().await?;
+        let mut over = deleted_tags::expired(&mut tx, until, TAGS).await?;
+        over.sort_unstable_by_key(|tag| (tag.key, tag.manifest));
+        for tags in over.chunk_by(|one, other| one.key == other.key) {
+            let names: Vec<&str> = tags.iter().map(|tag| tag.name.as_str()).collect();
+            deleted_tags::expire(&mut tx, tags[0].key, &names, until).await?;
+        }
+        for tags in over.chunk_by(|one, other| one.key == other.key) {
+            let mut manifests: Vec<Digest> = tags.iter().map(|tag| tag.manifest).collect();
+            manifests.dedup();
+            let untagged = due(self, Reason::TagDelete);
+            reviews::add(&mut tx, Subject::Manifest, tags[0].key, &manifests, untagged).await?;
+        }
+        tx.commit().await?;
+        Ok(over.len() as u64)
+    }
+
+    async fn expire_manifest(&self, key: RepositoryKey, digest: &Digest, until: Micros) -> Result<bool, Error> {
+        let mut tx = self.metadata.begin().await?;
+        let Some(doomed) = deleted_manifests::hold_expired(&mut tx, key, digest, until).await? else {
+            return Ok(false);
+        };
+        self.take_away(&mut tx, key, digest, &doomed).await?;
+        tx.commit().await?;
+        Ok(true)
+    }
+}
