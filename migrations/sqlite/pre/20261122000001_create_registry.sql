@@ -218,6 +218,16 @@ CREATE TABLE driver_leases (
     expires_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- How far re-hashing has come: a scrub goes on where the one before ended. One row, named 'verify'.
+CREATE TABLE scrub_progress (
+    name TEXT PRIMARY KEY,
+    position BLOB NOT NULL,
+    objects INTEGER NOT NULL,
+    bytes INTEGER NOT NULL,
+    started_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
 -- Events to deliver, written by the transaction that they tell of.
 CREATE TABLE outbox (
     id INTEGER PRIMARY KEY,

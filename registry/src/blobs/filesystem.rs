@@ -73,6 +73,10 @@ impl Filesystem {
         Ok(filesystem)
     }
 
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
     pub(super) fn objects(&self) -> &LocalFileSystem {
         &self.objects
     }

@@ -5,6 +5,9 @@ use uuid::Uuid;
 /// How many folders the objects are spread over: one for each first byte of a name.
 pub const SHARDS: u16 = 256;
 
+/// Where all objects are.
+pub(super) const FOLDER: &str = "blobs";
+
 /// How long new files go to one folder.
 const SHARED_SECONDS: i64 = 4;
 
@@ -37,6 +40,40 @@ pub fn leftovers(object_key: &str, claims: u64, kept: Option<&str>) -> Vec<Strin
         .chain((1..=claims).map(|claim| of_claim(object_key, claim)))
         .filter(|key| Some(key.as_str()) != kept)
         .collect()
+}
+
+/// True for the folder of a shard.
+pub(super) fn is_shard(key: &str) -> bool {
+    key.strip_prefix("blobs/")
+        .is_some_and(|number| number.len() == 2 && is_hex(number))
+}
+
+/// True for a key that this module could have made.
+pub fn is_ours(key: &str) -> bool {
+    let Some((folder, name)) = key.rsplit_once('/') else {
+        return false;
+    };
+    let own = of_own(name);
+    is_shard(folder) && own.len() == 32 && is_hex(own)
+}
+
+/// The keys of which a session must name one, where `key` is of that session: itself, and those that it was made from.
+pub fn made_from(key: &str) -> impl Iterator<Item = &str> {
+    std::iter::successors(Some(key), |key| without_claim(key))
+}
+
+fn of_own(name: &str) -> &str {
+    made_from(name).last().unwrap_or(name)
+}
+
+fn without_claim(key: &str) -> Option<&str> {
+    let (before, claim) = key.rsplit_once('-')?;
+    let is_number = !claim.is_empty() && claim.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then_some(before)
+}
+
+fn is_hex(text: &str) -> bool {
+    text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 #[cfg(test)]
@@ -73,5 +110,38 @@ mod tests {
         let all = leftovers("blobs/ab/x", 2, Some("blobs/ab/x-1"));
 
         assert_eq!(all, ["blobs/ab/x", "blobs/ab/x-2"]);
+    }
+
+    #[test]
+    fn every_key_that_is_made_is_known_as_ours_and_others_are_not() {
+        let key = of_upload(Uuid::from_u128(7));
+        for ours in [
+            of_upload_at(Uuid::from_u128(7), 400),
+            of_claim(&of_claim(&key, 2), 13),
+            key,
+        ] {
+            assert!(is_ours(&ours), "{ours}");
+        }
+        let name = "ab000000000040008000000000000001";
+        for other in [
+            format!("blobs/{name}"),
+            format!("other/ab/{name}"),
+            format!("blobs/abc/{name}"),
+            format!("blobs/ab/{name}-"),
+            format!("blobs/ab/{name}-x"),
+            format!("blobs/ab/{name}0"),
+            format!("blobs/ab/{name}.tmp"),
+            "blobs/ab/notes.txt".to_owned(),
+            String::new(),
+        ] {
+            assert!(!is_ours(&other), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_key_of_a_claim_is_made_from_those_before_it() {
+        let made: Vec<_> = made_from("blobs/ab/x-2-13").collect();
+
+        assert_eq!(made, ["blobs/ab/x-2-13", "blobs/ab/x-2", "blobs/ab/x"]);
     }
 }

@@ -12,6 +12,7 @@ mod file;
 mod filesystem;
 mod folders;
 pub mod keys;
+mod list;
 mod memory;
 mod multipart;
 mod parts;
@@ -23,6 +24,7 @@ mod upload;
 
 pub use append::{Appended, ClaimError, End, Position, WriteClaim};
 pub use error::{AppendError, Error, Mismatch};
+pub use list::Listed;
 pub use providers::{AzureOptions, BodyChecksum, GcsOptions, S3Options};
 pub use read::BlobBody;
 pub use signing::EdgeOptions;

@@ -22,6 +22,8 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use values::Values;
 
+pub(crate) use values::read_bytes;
+
 /// Where settings come from.
 #[derive(Debug, Clone, Default)]
 pub struct Sources {

@@ -235,7 +235,8 @@ fn is_duration(text: &str, least: &str, most: &str) -> bool {
     read(text).is_some_and(|length| read(least) <= Some(length) && Some(length) <= read(most))
 }
 
-fn read_bytes(text: &str) -> Option<u64> {
+/// A number of bytes such as `256MiB`.
+pub(crate) fn read_bytes(text: &str) -> Option<u64> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let unit: u64 = match unit.trim() {

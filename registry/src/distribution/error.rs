@@ -64,6 +64,9 @@ pub enum Error {
     /// The repository has no such blob.
     #[error("blob {0} is not known to this repository")]
     BlobUnknown(Digest),
+    /// The blob's bytes are gone, or are not those of its digest.
+    #[error("the bytes of blob {0} are lost or damaged in this registry's store; a push of the same blob restores it")]
+    BlobCorrupt(Digest),
     /// The repository has no such manifest or tag.
     #[error("manifest {0} is not known to this repository")]
     ManifestUnknown(String),
@@ -132,6 +135,7 @@ impl Error {
             Self::Database(database) => database.is_conflict(),
             Self::NameUnknown
             | Self::BlobUnknown(_)
+            | Self::BlobCorrupt(_)
             | Self::ManifestUnknown(_)
             | Self::UploadUnknown
             | Self::OffsetMismatch { .. }

@@ -274,7 +274,9 @@ async fn stored_sizes(
     let mut stored = HashMap::new();
     if !content.is_empty() {
         let linked = blobs::linked_among(tx, key, &content).await?;
-        stored.extend(linked.into_iter().map(|(digest, size)| ((false, digest), size)));
+        // What cannot be pulled is not acknowledged: the client is told to push it, which heals it.
+        let sound = linked.into_iter().filter(|blob| !blob.corrupt);
+        stored.extend(sound.map(|blob| ((false, blob.digest), blob.size)));
     }
     if !children.is_empty() {
         let present = manifests::present_among(tx, key, &children).await?;

@@ -8,6 +8,7 @@
 mod claim;
 mod discovery;
 mod error;
+mod integrity;
 mod manifests;
 mod mount;
 mod pull;
@@ -15,11 +16,13 @@ mod removals;
 mod restore;
 mod retention;
 mod rules;
+pub mod scrub;
 mod sweep;
 mod uploads;
 
 pub use discovery::{Listing, ReferrerCursor, ReferrerEntry, Referrers, ReferrersPage};
 pub use error::{BodyError, Error, Switch};
+pub use integrity::Integrity;
 pub use manifests::{ManifestPut, StoredAs, WrongSize};
 pub use mount::MountSource;
 pub use restore::{DeletedManifest, DeletedTag, NotRestorable, Restorable, Restored};
@@ -94,6 +97,7 @@ pub struct Distribution {
     clock: Clock,
     limits: Limits,
     rules: Rules,
+    integrity: Integrity,
     /// What must still be done for requests that were dropped; a stop waits for it.
     afterwards: TaskTracker,
 }
@@ -110,6 +114,7 @@ impl Distribution {
             clock,
             limits,
             rules,
+            integrity: Integrity::default(),
             afterwards: TaskTracker::new(),
         }
     }

@@ -35,7 +35,8 @@ impl Distribution {
             found => found,
         };
         drop(reader);
-        if found.is_none() {
+        // A corrupt one is healed by an upload, not by a link more.
+        if found.is_none_or(|blob| blob.corrupt) {
             return Ok(false);
         }
         retried(|| self.link(into, digest)).await
@@ -45,7 +46,7 @@ impl Distribution {
         let mut tx = self.metadata.begin().await?;
         let key = repositories::ensure(&mut tx, into, self.now()).await?;
         // A collector may have been faster; with this lock it is not any more.
-        if blobs::keep(&mut tx, &digest).await?.is_none() {
+        if blobs::keep(&mut tx, &digest).await?.is_none_or(|blob| blob.corrupt) {
             return Ok(false);
         }
         self.grant(&mut tx, key, digest).await?;

@@ -19,7 +19,7 @@ impl Distribution {
     /// The blob of a repository.
     ///
     /// # Errors
-    /// `NameUnknown`, `BlobUnknown`.
+    /// `NameUnknown`, `BlobUnknown`, `BlobCorrupt`.
     pub async fn blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<Arc<Blob>, Error> {
         let asked = self.ask_blob(repository, digest);
         self.metadata.blob_or((repository, digest), asked).await
@@ -28,6 +28,9 @@ impl Distribution {
     async fn ask_blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<Arc<Blob>, Error> {
         let mut reader = self.metadata.read().await?;
         if let Some(blob) = blobs::find_linked(&mut reader, repository, digest).await? {
+            if blob.corrupt {
+                return Err(Error::BlobCorrupt(*digest));
+            }
             return Ok(Arc::new(blob));
         }
         let known = repositories::find(&mut reader, repository).await?;
@@ -46,8 +49,11 @@ impl Distribution {
         if blob.size > SMALL {
             return Ok(None);
         }
-        let bytes = self.blobs.read_small(&blob.object_key, blob.size, &blob.digest).await?;
-        Ok(Some(bytes))
+        let read = self.blobs.read_small(&blob.object_key, blob.size, &blob.digest).await;
+        if let Err(failed) = &read {
+            self.suspect(blob, failed);
+        }
+        Ok(Some(read?))
     }
 
     /// Some of a blob's bytes.
@@ -55,7 +61,11 @@ impl Distribution {
     /// # Errors
     /// `Store` when the object is not there or the store fails.
     pub async fn blob_bytes(&self, blob: &Blob, range: Range<u64>) -> Result<BlobBody, Error> {
-        Ok(self.blobs.read(&blob.object_key, range).await?)
+        let opened = self.blobs.read(&blob.object_key, range).await;
+        if let Err(failed) = &opened {
+            self.suspect(blob, failed);
+        }
+        Ok(opened?)
     }
 
     /// A URL under which a client can read a blob without us for a while; `None` when only we can read it.

@@ -267,6 +267,7 @@ impl Distribution {
             digest,
             size: appended.stored_bytes,
             object_key: appended.object_key.clone(),
+            corrupt: false,
         };
         let now = self.now();
         let mut tx = self.metadata.begin().await?;
@@ -279,8 +280,13 @@ impl Distribution {
             Some(ours.object_key.as_str())
         } else {
             // Somebody else's upload of the same bytes was first; it may be gone before we lock it: then we try again.
-            blob_rows::keep(&mut tx, &digest).await?.ok_or(Error::Raced)?;
-            None
+            let there = blob_rows::keep(&mut tx, &digest).await?.ok_or(Error::Raced)?;
+            if self.heal(&mut tx, &there, &ours).await? {
+                self.unbury(&mut tx, &ended, &ours.object_key).await?;
+                Some(ours.object_key.as_str())
+            } else {
+                None
+            }
         };
         self.bury_all(&mut tx, &ended, kept, "duplicate").await?;
         self.grant(&mut tx, key, digest).await?;
@@ -331,7 +337,7 @@ impl Distribution {
         self.bury(tx, &borrowed(&dead), multipart, "superseded_upload").await
     }
 
-    async fn bury(
+    pub(super) async fn bury(
         &self,
         tx: &mut Tx,
         object_keys: &[&str],

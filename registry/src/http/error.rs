@@ -141,7 +141,8 @@ impl ApiError {
     /// The answer to a client.
     pub(super) fn answer(&self, request_id: &str) -> Answer {
         let (status, code) = self.verdict();
-        let body = if status.is_server_error() && !matches!(self, Self::Overloaded(_)) {
+        let is_told = matches!(self, Self::Overloaded(_) | Self::Distribution(Error::BlobCorrupt(_)));
+        let body = if status.is_server_error() && !is_told {
             let message = format!("the registry cannot do this now; its log tells more under request id {request_id}");
             ErrorBody::new(code, message)
         } else if let Self::Distribution(Error::ReferencesUnknown(missing)) = self {
@@ -169,6 +170,8 @@ fn workflow(error: &Error) -> (StatusCode, ErrorCode) {
     match error {
         Error::NameUnknown => (StatusCode::NOT_FOUND, ErrorCode::NameUnknown),
         Error::BlobUnknown(_) => (StatusCode::NOT_FOUND, ErrorCode::BlobUnknown),
+        // Trying again does not help: no 503.
+        Error::BlobCorrupt(_) => (StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::BlobUnknown),
         Error::ManifestUnknown(_) => (StatusCode::NOT_FOUND, ErrorCode::ManifestUnknown),
         Error::UploadUnknown => (StatusCode::NOT_FOUND, ErrorCode::BlobUploadUnknown),
         Error::OffsetMismatch { .. } => (StatusCode::RANGE_NOT_SATISFIABLE, ErrorCode::BlobUploadInvalid),

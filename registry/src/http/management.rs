@@ -12,8 +12,9 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
-use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::Deserialize;
+use serde_json::json;
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -48,6 +49,20 @@ impl Management {
             key: DecodingKey::from_secret(secret.as_bytes()),
             clock,
         }
+    }
+
+    /// A token for whoever has the secret, good for a minute.
+    ///
+    /// # Errors
+    /// When it cannot be signed.
+    pub fn token(secret: &str, clock: &Clock) -> Result<String, jsonwebtoken::errors::Error> {
+        let now = clock.now() / 1_000_000;
+        let claims = json!({"iss": ISSUER, "aud": AUDIENCE, "iat": now, "exp": now + LEEWAY_SECS});
+        jsonwebtoken::encode(
+            &Header::default(),
+            &claims,
+            &EncodingKey::from_secret(secret.as_bytes()),
+        )
     }
 
     /// True for `Bearer <token>` with a good signature, meant for us, and neither expired nor made to last.

@@ -24,6 +24,7 @@ mod ranges;
 mod redirect;
 mod referrers;
 mod screen;
+mod scrub;
 mod shown;
 mod warnings;
 

@@ -4,7 +4,7 @@ use super::answer::{Answer, DOCKER_CONTENT_DIGEST, content, empty, with, with_sh
 use super::error::{ApiError, unsatisfiable};
 use super::ranges;
 use super::redirect::Redirect;
-use crate::distribution::Distribution;
+use crate::distribution::{Distribution, Error};
 use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -71,7 +71,11 @@ pub(super) async fn head_blob(
     digest: &Digest,
     headers: &HeaderMap,
 ) -> Result<Answer, ApiError> {
-    let blob = distribution.blob(repository, digest).await?;
+    // HEAD asks before a push whether the blob must be uploaded: a corrupt one must be, and is restored by that.
+    let blob = match distribution.blob(repository, digest).await {
+        Err(Error::BlobCorrupt(digest)) => return Err(Error::BlobUnknown(digest).into()),
+        found => found?,
+    };
     if is_known(headers, digest) {
         return Ok(tagged(empty(StatusCode::NOT_MODIFIED), digest, IMMUTABLE));
     }

@@ -16,12 +16,14 @@ pub struct Blob {
     pub size: u64,
     /// The object's key in the store.
     pub object_key: String,
+    /// The object was found to be gone, or to have other bytes.
+    pub corrupt: bool,
 }
 
 statements! {
     FIND_LINKED = Statement::both(
         "blobs.find_linked",
-        "SELECT b.digest, b.size, b.object_key
+        "SELECT b.digest, b.size, b.object_key, b.corrupt_at
          FROM repositories r
          JOIN blob_links l ON l.namespace_id = r.namespace_id AND l.repository_id = r.id
          JOIN blobs b ON b.digest = l.digest
@@ -29,7 +31,7 @@ statements! {
     );
     FIND_MOUNTABLE = Statement::both(
         "blobs.find_mountable",
-        "SELECT b.digest, b.size, b.object_key
+        "SELECT b.digest, b.size, b.object_key, b.corrupt_at
          FROM blobs b
          WHERE b.digest = $1 AND EXISTS (SELECT 1 FROM blob_links l WHERE l.digest = $1)",
     );
@@ -42,8 +44,8 @@ statements! {
     // The key-share lock holds the row against a collector until this transaction has referenced it.
     KEEP = Statement::each(
         "blobs.keep",
-        "SELECT digest, size, object_key FROM blobs WHERE digest = $1",
-        "SELECT digest, size, object_key FROM blobs WHERE digest = $1 FOR KEY SHARE",
+        "SELECT digest, size, object_key, corrupt_at FROM blobs WHERE digest = $1",
+        "SELECT digest, size, object_key, corrupt_at FROM blobs WHERE digest = $1 FOR KEY SHARE",
     );
     LINK = Statement::both(
         "blob_links.add",
@@ -55,19 +57,19 @@ statements! {
     // repository for a small one and reads every link that it has. A limit keeps it from making a join of this.
     LINKED_AMONG = Statement::each(
         "blob_links.among",
-        "SELECT l.digest, b.size
+        "SELECT l.digest, b.size, b.corrupt_at
          FROM blob_links l
          JOIN blobs b ON b.digest = l.digest
          WHERE l.namespace_id = $1 AND l.repository_id = $2
          AND l.digest IN (SELECT unhex(value) FROM json_each($3))",
-        "SELECT l.digest, b.size
+        "SELECT l.digest, b.size, b.corrupt_at
          FROM (SELECT DISTINCT unnest($3::bytea[]) AS digest) AS wanted
          CROSS JOIN LATERAL (
              SELECT digest FROM blob_links
              WHERE digest = wanted.digest AND namespace_id = $1 AND repository_id = $2
              LIMIT 1
          ) AS l
-         CROSS JOIN LATERAL (SELECT size FROM blobs WHERE digest = wanted.digest LIMIT 1) AS b",
+         CROSS JOIN LATERAL (SELECT size, corrupt_at FROM blobs WHERE digest = wanted.digest LIMIT 1) AS b",
     );
     UNLINK = Statement::both(
         "blob_links.remove",
@@ -99,11 +101,12 @@ statements! {
     );
 }
 
-fn blob(row: &Row<'_>) -> Result<Blob, sqlx::Error> {
+pub(super) fn blob(row: &Row<'_>) -> Result<Blob, sqlx::Error> {
     Ok(Blob {
         digest: row.digest(0)?,
         size: row.size(1)?,
         object_key: row.text(2)?,
+        corrupt: row.optional_int(3)?.is_some(),
     })
 }
 
@@ -169,15 +172,22 @@ pub async fn link(tx: &mut Tx, key: RepositoryKey, digest: &Digest, now: Micros)
     Ok(tx.execute(&LINK, &values).await? == 1)
 }
 
-/// Which of the digests the repository may use, and how large each is.
+/// A blob that a repository may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Linked {
+    /// The blob.
+    pub digest: Digest,
+    /// In bytes.
+    pub size: u64,
+    /// Its object was found to be gone, or to have other bytes.
+    pub corrupt: bool,
+}
+
+/// Which of the digests the repository may use.
 ///
 /// # Errors
 /// As any statement.
-pub async fn linked_among(
-    reader: &mut Reader,
-    key: RepositoryKey,
-    digests: &[Digest],
-) -> Result<Vec<(Digest, u64)>, Error> {
+pub async fn linked_among(reader: &mut Reader, key: RepositoryKey, digests: &[Digest]) -> Result<Vec<Linked>, Error> {
     let digests: Vec<Vec<u8>> = digests.iter().map(Digest::to_bytes).collect();
     let values = [
         Value::Int(key.namespace),
@@ -185,7 +195,13 @@ pub async fn linked_among(
         Value::BytesArray(&digests),
     ];
     reader
-        .all(&LINKED_AMONG, &values, |row| Ok((row.digest(0)?, row.size(1)?)))
+        .all(&LINKED_AMONG, &values, |row| {
+            Ok(Linked {
+                digest: row.digest(0)?,
+                size: row.size(1)?,
+                corrupt: row.optional_int(2)?.is_some(),
+            })
+        })
         .await
 }
 

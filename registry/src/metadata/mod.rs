@@ -11,6 +11,7 @@
 
 pub mod blobs;
 mod connect;
+pub mod corrupt;
 pub mod deleted_manifests;
 pub mod deleted_tags;
 mod error;
@@ -23,6 +24,7 @@ pub mod referrers;
 pub mod removals;
 pub mod repositories;
 pub mod reviews;
+pub mod scrub;
 mod session;
 mod sqlite;
 mod standing;
@@ -43,6 +45,7 @@ pub type Micros = i64;
 fn every_statement() -> impl Iterator<Item = &'static statement::Statement> {
     let tables = [
         blobs::ALL,
+        corrupt::ALL,
         deleted_manifests::ALL,
         deleted_tags::ALL,
         leases::ALL,
@@ -52,6 +55,7 @@ fn every_statement() -> impl Iterator<Item = &'static statement::Statement> {
         removals::ALL,
         repositories::ALL,
         reviews::ALL,
+        scrub::ALL,
         tags::ALL,
         tombstones::ALL,
         uploads::ALL,

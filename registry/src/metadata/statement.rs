@@ -145,6 +145,11 @@ impl Row<'_> {
         unsigned(self.int(column)?, column)
     }
 
+    /// The identifier of a session.
+    pub(super) fn uuid(&self, column: usize) -> Result<uuid::Uuid, sqlx::Error> {
+        uuid::Uuid::from_slice(&self.bytes(column)?).map_err(|source| impossible(column, source))
+    }
+
     /// A digest in the schema's form.
     pub(super) fn digest(&self, column: usize) -> Result<oci::Digest, sqlx::Error> {
         oci::Digest::from_bytes(&self.bytes(column)?).map_err(|source| impossible(column, source))

@@ -4,6 +4,8 @@ mod connection;
 mod gate;
 mod listen;
 mod pulse;
+mod remote;
+pub mod scrub;
 mod stores;
 mod tls;
 mod watch;
@@ -61,6 +63,9 @@ pub async fn start(config: &Config) -> anyhow::Result<Server> {
     let distribution = workflows::distribution(config, metadata.clone(), store.clone(), clock.clone());
     let mut registry = telemetry::measures(metadata.engine().as_str(), store.kind());
     let metrics = HttpMetrics::register(registry.sub_registry_with_prefix("http"));
+    distribution
+        .integrity()
+        .register(registry.sub_registry_with_prefix("blobs"));
     let tls = open_tls(&config.http, &mut registry, &clock).await?;
     let ready = Arc::new(AtomicBool::new(false));
     let admin = Admin {

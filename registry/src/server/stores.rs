@@ -6,9 +6,9 @@ use crate::config::{self, Config, Database, RedirectMode, Storage};
 use crate::http::{Redirect, Redirected};
 use crate::metadata::migrations::{self, MigrationSet, Scope, Settings};
 use crate::metadata::{self, Engine, Metadata, PostgresOptions, uploads};
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow};
 use std::fs::{File, TryLockError};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 const MIGRATION_LOCK_TIMEOUT: Duration = Duration::from_mins(1);
@@ -129,7 +129,7 @@ pub(super) async fn open_metadata(config: &Config) -> anyhow::Result<(Metadata, 
         .await
         .context("open the database")?;
     let owned = match &config.database {
-        Database::Sqlite { path } => Some(own(path)?),
+        Database::Sqlite { path } => Some(own(path)?.ok_or_else(|| in_use(path))?),
         Database::Postgres { .. } => None,
     };
     let set = MigrationSet::embedded(metadata.engine());
@@ -151,11 +151,11 @@ pub(super) async fn open_metadata(config: &Config) -> anyhow::Result<(Metadata, 
     Ok((metadata, owned))
 }
 
-/// Locks a file beside the database. SQLite itself would let two servers in, and each would end the other's uploads.
-fn own(database: &Path) -> anyhow::Result<File> {
-    let mut path = database.as_os_str().to_owned();
-    path.push(".lock");
-    let shown = Path::new(&path).display();
+/// Locks a file beside the database; `None`: another process has it. SQLite itself would let two servers in, and each
+/// would end the other's uploads.
+pub(super) fn own(database: &Path) -> anyhow::Result<Owned> {
+    let path = lock_of(database);
+    let shown = path.display();
     let file = File::options()
         .create(true)
         .truncate(false)
@@ -163,16 +163,27 @@ fn own(database: &Path) -> anyhow::Result<File> {
         .open(&path)
         .with_context(|| format!("open {shown}"))?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => bail!(
-            "another server uses the database {}: {shown} is locked; stop that server, or give this one a data_dir of \
-             its own; several servers on the same content need PostgreSQL (database.url)",
-            database.display()
-        ),
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
         Err(TryLockError::Error(failed)) => Err(failed).with_context(|| {
             format!(
                 "lock {shown}: SQLite needs a file system with locks; move data_dir, or use PostgreSQL (database.url)"
             )
         }),
     }
+}
+
+fn lock_of(database: &Path) -> PathBuf {
+    let mut path = database.as_os_str().to_owned();
+    path.push(".lock");
+    path.into()
+}
+
+fn in_use(database: &Path) -> anyhow::Error {
+    anyhow!(
+        "another server uses the database {}: {} is locked; stop that server, or give this one a data_dir of its own; \
+         several servers on the same content need PostgreSQL (database.url)",
+        database.display(),
+        lock_of(database).display()
+    )
 }

@@ -99,6 +99,7 @@ async fn a_blob_that_was_missing_is_referenced_once_it_is_linked() {
         digest: content::sha256(b"layer"),
         size: 5,
         object_key: "key".to_owned(),
+        corrupt: false,
     };
     let missing = [reference(ReferenceKind::Layer, blob.digest)];
     manifests::add_missing(&mut tx, key, &manifest, &missing).await.unwrap();

@@ -4,6 +4,7 @@
 mod admin;
 mod blob_store;
 mod content;
+mod corrupt;
 mod database;
 mod deletion;
 mod discovery;
@@ -18,6 +19,7 @@ mod proxies;
 mod ranges;
 mod redirect;
 mod referrers;
+mod scrub;
 mod settings;
 mod slow_clients;
 mod sparse;

@@ -9,14 +9,15 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, Row};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Statements of no request: the table of migrations has a handful of rows, claims are given back by the one process that
-/// owns an SQLite file when it starts, and what is over is looked for in every partition, by its time.
+/// owns an SQLite file when it starts, what is over is looked for in every partition, by its time, and a scrub reads
+/// everything, page by page.
 fn serves_requests(name: &str) -> bool {
     let others = [
         "upload_sessions.release_all",
         "deleted_tags.expired",
         "deleted_manifests.expired",
     ];
-    !name.starts_with("schema_migrations.") && !others.contains(&name)
+    !name.starts_with("schema_migrations.") && !name.starts_with("scrub.") && !others.contains(&name)
 }
 
 /// Half of everything is in repository 2 of namespace 2. `DIGEST(i)` is each engine's own expression.

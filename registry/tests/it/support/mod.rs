@@ -3,6 +3,7 @@
 
 pub(crate) mod certificates;
 pub(crate) mod content;
+pub(crate) mod objects;
 pub(crate) mod proxy;
 pub(crate) mod serve;
 pub(crate) mod stores;
@@ -20,7 +21,7 @@ pub(crate) struct TestRegistry {
     pub(crate) config: Config,
     pub(crate) client: Client,
     server: Option<Server>,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl TestRegistry {
@@ -37,7 +38,7 @@ impl TestRegistry {
             config,
             client: Client::new(),
             server: Some(server),
-            _folder: folder,
+            folder,
         }
     }
 
@@ -153,10 +154,16 @@ impl TestRegistry {
         matches!(self.config.database, Database::Sqlite { .. })
     }
 
-    pub(crate) async fn stop(mut self) {
+    pub(crate) async fn stop(self) {
+        drop(self.stop_and_keep().await);
+    }
+
+    /// Stops the server and gives the folder of its files.
+    pub(crate) async fn stop_and_keep(mut self) -> tempfile::TempDir {
         let server = self.server.take().unwrap();
         server.stop();
         server.join().await.unwrap();
+        self.folder
     }
 }
 

@@ -1,5 +1,7 @@
 //! The commands.
 
+mod scrub;
+
 use crate::config::{self, Loaded, LogFormat, Problem, Problems, SETTINGS, Sources, environment_name};
 use crate::metadata::Metadata;
 use crate::metadata::migrations::{self, MigrationError, MigrationSet, SchemaStatus, Scope};
@@ -31,6 +33,11 @@ enum Command {
         #[command(subcommand)]
         command: Migrate,
     },
+    /// Compare the store with the database: blobs whose bytes are missing or wrong, objects that nothing names.
+    ///
+    /// Safe while servers run. With SQLite the running server does it, which needs http.secret. Exit code 1: something is
+    /// wrong.
+    Scrub(scrub::ScrubArgs),
     /// Check the settings and show every problem at once, or what is in force.
     CheckConfig(Settings),
 }
@@ -117,6 +124,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Migrate {
             command: Migrate::Status(args),
         } => migrate_status(args).await,
+        Command::Scrub(args) => scrub::run(args).await,
         Command::CheckConfig(settings) => check_config(settings).await,
     };
     match outcome {

@@ -1,0 +1,79 @@
+//! Blobs whose bytes are not what their digest says, or are gone.
+//!
+//! A mark names the object that was looked at: when a push has given the digest another object meanwhile, it does not
+//! take.
+
+use super::Micros;
+use super::blobs::Blob;
+use super::error::Error;
+use super::session::{Reader, Tx};
+use super::statement::{Statement, Value, statements, stored_size};
+use oci::Digest;
+
+statements! {
+    MARK = Statement::both(
+        "blobs.mark_corrupt",
+        "UPDATE blobs SET corrupt_at = $3 WHERE digest = $1 AND object_key = $2 AND corrupt_at IS NULL",
+    );
+    CLEAR = Statement::both(
+        "blobs.clear_corrupt",
+        "UPDATE blobs SET corrupt_at = NULL WHERE digest = $1 AND object_key = $2 AND corrupt_at IS NOT NULL",
+    );
+    HEAL = Statement::both(
+        "blobs.heal",
+        "UPDATE blobs SET size = $3, object_key = $4, corrupt_at = NULL
+         WHERE digest = $1 AND object_key = $2 AND corrupt_at IS NOT NULL",
+    );
+    IS_NAMED = Statement::both(
+        "blobs.is_named",
+        "SELECT corrupt_at FROM blobs WHERE digest = $1 AND object_key = $2",
+    );
+}
+
+/// Marks a blob whose object is wrong. `Ok(false)`: it is marked already, or has another object now.
+///
+/// # Errors
+/// As any statement.
+pub async fn mark(tx: &mut Tx, digest: &Digest, object_key: &str, now: Micros) -> Result<bool, Error> {
+    let digest = digest.to_bytes();
+    let values = [Value::Bytes(&digest), Value::Text(object_key), Value::Int(now)];
+    Ok(tx.execute(&MARK, &values).await? == 1)
+}
+
+/// Takes the mark from a blob whose object is right again. `Ok(false)`: it has none.
+///
+/// # Errors
+/// As any statement.
+pub async fn clear(tx: &mut Tx, digest: &Digest, object_key: &str) -> Result<bool, Error> {
+    let digest = digest.to_bytes();
+    let values = [Value::Bytes(&digest), Value::Text(object_key)];
+    Ok(tx.execute(&CLEAR, &values).await? == 1)
+}
+
+/// Gives a marked blob the object of a push. `Ok(false)`: another push did so first.
+///
+/// # Errors
+/// As any statement.
+pub async fn heal(tx: &mut Tx, bad: &Blob, good: &Blob) -> Result<bool, Error> {
+    let digest = good.digest.to_bytes();
+    let values = [
+        Value::Bytes(&digest),
+        Value::Text(&bad.object_key),
+        Value::Int(stored_size(good.size)),
+        Value::Text(&good.object_key),
+    ];
+    Ok(tx.execute(&HEAL, &values).await? == 1)
+}
+
+/// True while the digest's object is this one.
+///
+/// # Errors
+/// As any statement.
+pub async fn is_named(reader: &mut Reader, digest: &Digest, object_key: &str) -> Result<bool, Error> {
+    let digest = digest.to_bytes();
+    let values = [Value::Bytes(&digest), Value::Text(object_key)];
+    Ok(reader
+        .one(&IS_NAMED, &values, |row| row.optional_int(0))
+        .await?
+        .is_some())
+}
