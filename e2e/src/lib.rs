@@ -7,6 +7,7 @@
 //! - [`image`]: container images from plain files, without a container engine.
 //! - [`clients`]: skopeo and the kubelet, which push and pull.
 //! - [`demo`] and [`verify`]: the two commands.
+//! - [`soak`]: clients, a nemesis, and a checker that reads the history afterwards.
 //! - [`performance`]: measurements become a table and pictures.
 //!
 //! It stays light on purpose: `cargo demo` and `cargo verify` compile this before they can start the long builds.
@@ -27,6 +28,7 @@ pub mod performance;
 pub mod progress;
 pub mod servers;
 pub mod shell;
+pub mod soak;
 pub mod tools;
 pub mod verify;
 pub mod wait;

@@ -14,36 +14,39 @@ use serde_json::Value;
 use super::wire::{Connection, Head, Headers};
 
 const CONNECT: Duration = Duration::from_secs(5);
-const ANSWER: Duration = Duration::from_mins(1);
+/// How long a server may be silent.
+pub(crate) const ANSWER: Duration = Duration::from_mins(1);
 const REDIRECTS: usize = 10;
 
 /// What a request carries.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Body<'a> {
+pub(crate) enum Body<'a> {
     /// Nothing; methods that usually have a body say `Content-Length: 0`.
     None,
     /// Bytes whose number is told; an empty body goes out in chunks, as Go does it.
     Sized(&'a [u8]),
     /// Bytes in chunks, without a length.
     Chunked(&'a [u8]),
+    /// Something whose length is told in the headers, and that the caller sends by itself.
+    Broken,
 }
 
 /// A request that is being put together.
 #[derive(Debug, Clone)]
-pub(super) struct Request<'a> {
+pub(crate) struct Request<'a> {
     /// GET, HEAD, …
-    pub(super) method: &'a str,
+    pub(crate) method: &'a str,
     /// Path and query.
-    pub(super) target: String,
+    pub(crate) target: String,
     /// What is sent beyond what every request has.
-    pub(super) headers: Headers,
+    pub(crate) headers: Headers,
     /// What it carries.
-    pub(super) body: Body<'a>,
+    pub(crate) body: Body<'a>,
 }
 
 impl<'a> Request<'a> {
     /// A request without a body.
-    pub(super) fn new(method: &'a str, target: impl Into<String>) -> Self {
+    pub(crate) fn new(method: &'a str, target: impl Into<String>) -> Self {
         Self {
             method,
             target: target.into(),
@@ -54,21 +57,21 @@ impl<'a> Request<'a> {
 
     /// Adds a header.
     #[must_use]
-    pub(super) fn header(mut self, name: &str, value: impl Into<String>) -> Self {
+    pub(crate) fn header(mut self, name: &str, value: impl Into<String>) -> Self {
         self.headers.add(name, value);
         self
     }
 
     /// Sets the body.
     #[must_use]
-    pub(super) fn body(mut self, body: Body<'a>) -> Self {
+    pub(crate) fn body(mut self, body: Body<'a>) -> Self {
         self.body = body;
         self
     }
 
     /// Adds a parameter to the query; the value is escaped.
     #[must_use]
-    pub(super) fn parameter(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn parameter(mut self, name: &str, value: &str) -> Self {
         self.target.push(if self.target.contains('?') { '&' } else { '?' });
         self.target = format!("{}{name}={}", self.target, escaped(value));
         self
@@ -76,7 +79,7 @@ impl<'a> Request<'a> {
 }
 
 /// Percent-encodes everything that is not certainly harmless.
-pub(super) fn escaped(value: &str) -> String {
+pub(crate) fn escaped(value: &str) -> String {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(byte);
     let shown = |byte: u8| {
         if plain(&byte) {
@@ -90,32 +93,32 @@ pub(super) fn escaped(value: &str) -> String {
 
 /// What the server answered, after redirects.
 #[derive(Debug, Clone)]
-pub(super) struct Answer {
+pub(crate) struct Answer {
     /// The request's method and target, for the words of a fault.
-    pub(super) request: String,
+    pub(crate) request: String,
     /// The status code.
-    pub(super) status: u16,
+    pub(crate) status: u16,
     /// The headers.
-    pub(super) headers: Headers,
+    pub(crate) headers: Headers,
     /// The whole body.
-    pub(super) body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
     /// True when it came from where a redirect led.
-    pub(super) redirected: bool,
+    pub(crate) redirected: bool,
 }
 
 impl Answer {
     /// The first value of a header, by its lower-case name; empty when it is not there.
-    pub(super) fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).unwrap_or_default()
     }
 
     /// The body as JSON; null when it is not.
-    pub(super) fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_default()
     }
 
     /// The code of the first error.
-    pub(super) fn code(&self) -> String {
+    pub(crate) fn code(&self) -> String {
         self.json()["errors"][0]["code"].as_str().unwrap_or_default().to_owned()
     }
 }
@@ -136,39 +139,75 @@ impl fmt::Display for Answer {
 
 /// A client of one server.
 #[derive(Debug)]
-pub(super) struct Client {
+pub(crate) struct Client {
     host: String,
     connection: Option<Connection>,
     follows: bool,
+    patience: Duration,
 }
 
 impl Client {
     /// A client of the server at `host` (`address:port`).
-    pub(super) fn new(host: &str) -> Self {
+    pub(crate) fn new(host: &str) -> Self {
         Self {
             host: host.to_owned(),
             connection: None,
             follows: true,
+            patience: ANSWER,
         }
     }
 
     /// Whom it asks: `address:port`.
-    pub(super) fn host(&self) -> &str {
+    pub(crate) fn host(&self) -> &str {
         &self.host
     }
 
     /// The same, but a redirect is an answer like any other.
     #[must_use]
-    pub(super) fn without_redirects(mut self) -> Self {
+    pub(crate) fn without_redirects(mut self) -> Self {
         self.follows = false;
         self
+    }
+
+    /// The same, but it waits no longer than this for the next bytes of an answer.
+    #[must_use]
+    pub(crate) fn with_patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// Sees to it that there is an open connection, so that a failure from here on may have reached the server.
+    ///
+    /// # Errors
+    /// When nobody answers there: nothing was sent.
+    pub(crate) fn reach(&mut self) -> Result<()> {
+        let kept = self.connection.take().filter(Connection::is_idle);
+        self.connection = Some(match kept {
+            Some(connection) => connection,
+            None => connect(&self.host, self.patience)?,
+        });
+        Ok(())
+    }
+
+    /// Sends the head of a request and the first `bytes` of its body, and hangs up.
+    ///
+    /// # Errors
+    /// When the server cannot be reached or does not read.
+    pub(crate) fn hang_up_after(&mut self, request: &Request<'_>, bytes: usize) -> Result<()> {
+        let mut connection = connect(&self.host, self.patience)?;
+        let (Body::Sized(body) | Body::Chunked(body)) = request.body else {
+            bail!("nothing to break off");
+        };
+        let announced = request.clone().header("content-length", body.len().to_string());
+        write_request(&mut connection, &announced.body(Body::Broken), &self.host)?;
+        connection.write(&body[..bytes.min(body.len())])
     }
 
     /// Sends a request and reads the whole answer.
     ///
     /// # Errors
     /// When the server cannot be reached, ends the connection before it has answered, or answers something else than HTTP.
-    pub(super) fn send(&mut self, request: &Request<'_>) -> Result<Answer> {
+    pub(crate) fn send(&mut self, request: &Request<'_>) -> Result<Answer> {
         let answer = self
             .exchange(request)
             .with_context(|| format!("{} {}", request.method, request.target))?;
@@ -180,11 +219,8 @@ impl Client {
     }
 
     fn exchange(&mut self, request: &Request<'_>) -> Result<Answer> {
-        let kept = self.connection.take().filter(Connection::is_idle);
-        let mut connection = match kept {
-            Some(connection) => connection,
-            None => connect(&self.host)?,
-        };
+        self.reach()?;
+        let mut connection = self.connection.take().context("no connection")?;
         write_request(&mut connection, request, &self.host)?;
         let head = loop {
             let head = connection
@@ -228,19 +264,19 @@ impl Answer {
     }
 }
 
-/// Opens a connection.
+/// Opens a connection; reads and writes give up after `patience`.
 ///
 /// # Errors
 /// When nobody answers there.
-pub(super) fn connect(host: &str) -> Result<Connection> {
+pub(crate) fn connect(host: &str, patience: Duration) -> Result<Connection> {
     let address = host
         .to_socket_addrs()
         .with_context(|| format!("find {host}"))?
         .next()
         .with_context(|| format!("no address for {host}"))?;
     let stream = TcpStream::connect_timeout(&address, CONNECT).with_context(|| format!("connect to {host}"))?;
-    stream.set_read_timeout(Some(ANSWER))?;
-    stream.set_write_timeout(Some(ANSWER))?;
+    stream.set_read_timeout(Some(patience))?;
+    stream.set_write_timeout(Some(patience))?;
     stream.set_nodelay(true)?;
     Ok(Connection::new(stream))
 }
@@ -249,13 +285,13 @@ pub(super) fn connect(host: &str) -> Result<Connection> {
 ///
 /// # Errors
 /// When the server does not read it.
-pub(super) fn write_request(connection: &mut Connection, request: &Request<'_>, host: &str) -> Result<()> {
+pub(crate) fn write_request(connection: &mut Connection, request: &Request<'_>, host: &str) -> Result<()> {
     let mut headers = Headers::default();
     headers.add("host", host);
     headers.add("user-agent", "berth-conformance");
     let (length, chunked) = match request.body {
         Body::None if matches!(request.method, "POST" | "PUT" | "PATCH") => (Some(0), None),
-        Body::None => (None, None),
+        Body::None | Body::Broken => (None, None),
         Body::Sized(body) if !body.is_empty() => (Some(body.len()), None),
         Body::Sized(body) | Body::Chunked(body) => (None, Some(body)),
     };
@@ -276,7 +312,7 @@ pub(super) fn write_request(connection: &mut Connection, request: &Request<'_>, 
     match (request.body, chunked) {
         (_, Some(body)) => connection.write_chunks(body),
         (Body::Sized(body), None) => connection.write(body),
-        (Body::None | Body::Chunked(_), None) => Ok(()),
+        (Body::None | Body::Broken | Body::Chunked(_), None) => Ok(()),
     }
 }
 

@@ -16,7 +16,7 @@
 mod beyond;
 mod blob_group;
 mod blobs;
-mod client;
+pub(crate) mod client;
 mod command;
 mod content;
 mod criteria;

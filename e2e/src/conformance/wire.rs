@@ -21,7 +21,7 @@ impl Headers {
     }
 
     /// Every value of a header.
-    pub(super) fn all<'h>(&'h self, name: &'h str) -> impl Iterator<Item = &'h str> {
+    pub(crate) fn all<'h>(&'h self, name: &'h str) -> impl Iterator<Item = &'h str> {
         self.0
             .iter()
             .filter(move |(known, _)| known == name)
@@ -29,28 +29,28 @@ impl Headers {
     }
 
     /// Adds a line.
-    pub(super) fn add(&mut self, name: &str, value: impl Into<String>) {
+    pub(crate) fn add(&mut self, name: &str, value: impl Into<String>) {
         self.0.push((name.to_ascii_lowercase(), value.into()));
     }
 
     /// Replaces every line of that name by one.
-    pub(super) fn set(&mut self, name: &str, value: impl Into<String>) {
+    pub(crate) fn set(&mut self, name: &str, value: impl Into<String>) {
         self.remove(name);
         self.add(name, value);
     }
 
     /// Takes every line of that name away.
-    pub(super) fn remove(&mut self, name: &str) {
+    pub(crate) fn remove(&mut self, name: &str) {
         self.0.retain(|(known, _)| known != name);
     }
 
     /// All lines.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
     /// True when a list header has the word.
-    pub(super) fn has_word(&self, name: &str, word: &str) -> bool {
+    pub(crate) fn has_word(&self, name: &str, word: &str) -> bool {
         self.all(name)
             .flat_map(|value| value.split(','))
             .any(|found| found.trim().eq_ignore_ascii_case(word))
@@ -81,7 +81,7 @@ impl Connection {
     }
 
     /// False when the other side has closed it, or sent what nobody asked for.
-    pub(super) fn is_idle(&self) -> bool {
+    pub(crate) fn is_idle(&self) -> bool {
         let stream = self.reader.get_ref();
         if !self.reader.buffer().is_empty() || stream.set_nonblocking(true).is_err() {
             return false;
@@ -96,7 +96,7 @@ impl Connection {
     }
 
     /// Writes a head.
-    pub(super) fn write_head(&mut self, head: &Head) -> Result<()> {
+    pub(crate) fn write_head(&mut self, head: &Head) -> Result<()> {
         let lines: Vec<String> = head
             .headers
             .iter()
@@ -106,7 +106,7 @@ impl Connection {
     }
 
     /// Writes a body in chunks of at most 16 KiB, and the end.
-    pub(super) fn write_chunks(&mut self, body: &[u8]) -> Result<()> {
+    pub(crate) fn write_chunks(&mut self, body: &[u8]) -> Result<()> {
         for chunk in body.chunks(16 * 1024) {
             let mut framed = format!("{:x}\r\n", chunk.len()).into_bytes();
             framed.extend_from_slice(chunk);

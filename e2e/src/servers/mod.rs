@@ -13,6 +13,7 @@ mod versitygw;
 pub use azurite::Azurite;
 pub use postgres::{Postgres, Release};
 pub use registry::Registry;
+pub(crate) use registry::own_settings_only;
 pub use seaweedfs::SeaweedFs;
 pub use versitygw::VersityGw;
 

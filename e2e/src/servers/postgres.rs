@@ -38,7 +38,7 @@ pub enum Release {
 #[derive(Debug)]
 pub struct Postgres {
     child: Child,
-    _folder: TempDir,
+    folder: TempDir,
     programs: PathBuf,
     address: IpAddr,
     port: u16,
@@ -65,11 +65,7 @@ impl Postgres {
             Release::Oldest => PathBuf::from(DEBIAN),
             Release::Newest => unpacked(&wheels::postgresql(cache, log)?, folder.path(), log)?,
         };
-        let owner = if shell::is_root() {
-            Some(owner("postgres")?)
-        } else {
-            None
-        };
+        let owner = server_owner()?;
         let data = folder.path().join("data");
         fs::create_dir(&data)?;
         if let Some(owner) = owner {
@@ -98,7 +94,7 @@ impl Postgres {
             .spawn()?;
         let mut started = Self {
             child,
-            _folder: folder,
+            folder,
             programs,
             address,
             port,
@@ -137,6 +133,47 @@ impl Postgres {
         ]);
         psql.args(["--host", &self.address.to_string(), "--port", &self.port.to_string()]);
         shell::read(&mut psql, START_LIMIT)
+    }
+
+    /// Sends a signal to the server and to every process that serves for it.
+    ///
+    /// # Errors
+    /// When `kill` cannot be started.
+    pub fn signal_all(&self, signal: &str) -> Result<()> {
+        let first = self.child.id();
+        let serving = children_of(first)?;
+        [first]
+            .into_iter()
+            .chain(serving)
+            .try_for_each(|pid| shell::send(signal, pid))
+    }
+
+    /// Ends every process of it at once, as the kernel does when memory is short. What was committed is on disk.
+    ///
+    /// # Errors
+    /// When a process is still there after ten seconds.
+    pub fn kill(&mut self) -> Result<()> {
+        let serving = children_of(self.child.id())?;
+        self.child.kill()?;
+        self.child.wait()?;
+        serving.iter().try_for_each(|pid| shell::send("KILL", *pid))?;
+        wait::until("PostgreSQL's processes are gone", STOP_LIMIT, || {
+            let gone = |pid: &u32| !Path::new(&format!("/proc/{pid}")).exists();
+            Ok(serving.iter().all(gone).then_some(()))
+        })
+    }
+
+    /// Starts it again after [`Postgres::kill`], with the same data at the same port.
+    ///
+    /// # Errors
+    /// When it does not serve within a minute.
+    pub fn start_again(&mut self, log: &Log) -> Result<()> {
+        let data = self.folder.path().join("data");
+        self.child = server(&self.programs, &data, server_owner()?)
+            .args(settings(self.address, self.port))
+            .stderr(log.handle()?)
+            .spawn()?;
+        self.wait_until_ready()
     }
 
     fn wait_until_ready(&mut self) -> Result<()> {
@@ -197,6 +234,29 @@ fn as_owner(program: &Path, owner: Option<Owner>) -> Command {
     command
 }
 
+/// None for the user who runs this.
+fn server_owner() -> Result<Option<Owner>> {
+    shell::is_root().then(|| owner("postgres")).transpose()
+}
+
+/// The processes that this one has started.
+fn children_of(pid: u32) -> Result<Vec<u32>> {
+    let mut children = Vec::new();
+    for entry in fs::read_dir("/proc").context("list the processes")? {
+        let name = entry?.file_name();
+        let Some(child) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else {
+            continue;
+        };
+        // One that has ended meanwhile is nobody's child.
+        let status = fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
+        let after_name = status.rsplit(')').next().unwrap_or_default();
+        if after_name.split_whitespace().nth(1) == Some(pid.to_string().as_str()) {
+            children.push(child);
+        }
+    }
+    Ok(children)
+}
+
 fn owner(user: &str) -> Result<Owner> {
     let accounts = File::open("/etc/passwd")
         .and_then(std::io::read_to_string)
@@ -224,5 +284,16 @@ mod tests {
         let root = owner("root").unwrap();
 
         assert_eq!((root.user, root.group), (0, 0));
+    }
+
+    #[test]
+    fn a_process_knows_its_children() {
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+
+        let children = children_of(std::process::id()).unwrap();
+
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(children.contains(&child.id()));
     }
 }

@@ -37,7 +37,7 @@ impl Registry {
         let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let (port, admin_port) = (free_port(loopback)?, free_port(loopback)?);
         let command = |arguments: &[&str]| {
-            let mut command = own_settings_only(program);
+            let mut command = own_settings_only(Command::new(program));
             command
                 .args(arguments)
                 .env("BERTH_DATA_DIR", folder.path())
@@ -104,9 +104,8 @@ impl Drop for Registry {
     }
 }
 
-/// `program` without the settings of the caller's shell.
-fn own_settings_only(program: &Path) -> Command {
-    let mut command = Command::new(program);
+/// `command` without the settings of the caller's shell.
+pub(crate) fn own_settings_only(mut command: Command) -> Command {
     for (variable, _) in std::env::vars_os() {
         if variable.to_string_lossy().starts_with("BERTH_") {
             command.env_remove(variable);

@@ -73,9 +73,14 @@ impl SeaweedFs {
         format!("http://{}:{}", self.address, self.ports.s3)
     }
 
+    /// Where the files below the buckets are: no signature is asked for there.
+    pub fn files(&self) -> String {
+        format!("http://{}:{}", self.address, self.ports.filer)
+    }
+
     /// It serves when it refuses a stranger and has the bucket.
     fn wait_until_ready(&mut self) -> Result<()> {
-        let (s3, filer) = (self.endpoint(), format!("http://{}:{}", self.address, self.ports.filer));
+        let (s3, filer) = (self.endpoint(), self.files());
         wait::until("the S3 server serves", START_LIMIT, || {
             if let Some(status) = self.child.try_wait()? {
                 bail!("the S3 server ended ({status}); its words are in the log");

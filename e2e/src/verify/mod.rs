@@ -20,6 +20,7 @@ mod fuzz;
 mod kubernetes;
 mod model;
 mod registry;
+mod soak;
 mod source;
 mod stages;
 mod stores;
@@ -52,6 +53,9 @@ struct Arguments {
     /// Try this client only, in the stage clients; may be given several times
     #[arg(long, value_name = "NAME")]
     client: Vec<String>,
+    /// What stands behind `--` is for the stages soak: `cargo verify --only soak -- --help` shows it
+    #[arg(last = true, value_name = "SOAK")]
+    rest: Vec<String>,
 }
 
 /// What the stages of one run share.
@@ -60,6 +64,7 @@ struct Run {
     cache: Cache,
     context: Option<String>,
     clients: Vec<String>,
+    soak: Vec<String>,
     tests: TestBinaries,
     report: RefCell<Vec<String>>,
 }
@@ -111,6 +116,7 @@ fn run(arguments: &Arguments) -> Result<bool> {
         cache,
         context: arguments.context.clone(),
         clients: arguments.client.clone(),
+        soak: arguments.rest.clone(),
         tests: TestBinaries::default(),
         report: RefCell::default(),
     };

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::{Run, chart, clients, conformance, corpus, fuzz, kubernetes, model, registry, source};
+use super::{Run, chart, clients, conformance, corpus, fuzz, kubernetes, model, registry, soak, source};
 use crate::shell::Log;
 
 /// What a stage needs that takes long to build: it is begun before the first stage.
@@ -166,6 +166,18 @@ pub(super) const STAGES: &[Stage] = &[
         registry::crash_postgres_s3,
     )
     .of("crash"),
+    stage(
+        "soak-sqlite",
+        "an hour's accidents in minutes, and no push is lost: SQLite, files",
+        soak::sqlite,
+    )
+    .of("soak"),
+    stage(
+        "soak-postgres-s3",
+        "an hour's accidents in minutes, and no push is lost: PostgreSQL, S3, 2 replicas",
+        soak::postgres_s3,
+    )
+    .of("soak"),
     stage(
         "clients",
         "docker, containerd, podman and eight more push, pull, copy, delete",

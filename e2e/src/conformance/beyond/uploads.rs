@@ -7,7 +7,7 @@ use crate::{
     conformance::{
         Suite,
         blobs::{Blob, blob, uploads},
-        client::{Answer, Body, Client, Request, connect},
+        client::{ANSWER, Answer, Body, Client, Request, connect},
         content::{Algorithm, sha256},
         criteria,
         tally::{Checked, Fault},
@@ -161,7 +161,7 @@ fn short_chunk(suite: &mut Suite) -> Checked {
 
 /// Writes the head of a PATCH, waits until the registry wants the body, and writes half of it; the rest is still owed.
 fn half_a_patch(suite: &Suite, target: &str, bytes: &[u8]) -> Checked<Connection> {
-    let mut connection = connect(suite.client.host())?;
+    let mut connection = connect(suite.client.host(), ANSWER)?;
     let (host, length) = (suite.client.host(), bytes.len());
     let head =
         format!("PATCH {target} HTTP/1.1\r\nhost: {host}\r\ncontent-length: {length}\r\nexpect: 100-continue\r\n\r\n");
