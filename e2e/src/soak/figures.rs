@@ -76,11 +76,11 @@ impl Figures {
         }
     }
 
-    /// With what the nemesis did.
-    pub(super) fn with(self, tally: &Tally) -> Self {
+    /// With what the nemesis did, and how many requests to the store met with trouble.
+    pub(super) fn with(self, tally: &Tally, troubled: u64) -> Self {
         let kills = tally.server_kills.load(Ordering::SeqCst) + tally.database_kills.load(Ordering::SeqCst);
         Self {
-            nemesis: tally.to_string(),
+            nemesis: format!("{tally} ({troubled} requests)"),
             kills,
             ..self
         }

@@ -118,6 +118,7 @@ impl Soak<'_> {
         let mut found = self
             .play(seed, &nemesis, &meter)
             .unwrap_or_else(|error| vec![Violation::interrupted(&error)]);
+        let troubled = stores.proxy().map_or(0, proxy::Proxy::troubled);
         let (collected, tally) = (collected(&meter), nemesis.tally);
         found.extend(Self::panics(&replicas)?);
         drop(replicas);
@@ -130,7 +131,7 @@ impl Soak<'_> {
             seed,
             length: self.options.length(),
             collected,
-            ..Figures::of(&history, &found).with(&tally)
+            ..Figures::of(&history, &found).with(&tally, troubled)
         };
         figures.keep(&folder.join("figures.jsonl"))?;
         tell(figures.to_string());
