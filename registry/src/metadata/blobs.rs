@@ -21,13 +21,18 @@ pub struct Blob {
 }
 
 statements! {
+    // Not a join, which PostgreSQL would plan at length.
     FIND_LINKED = Statement::both(
         "blobs.find_linked",
         "SELECT b.digest, b.size, b.object_key, b.corrupt_at
-         FROM repositories r
-         JOIN blob_links l ON l.namespace_id = r.namespace_id AND l.repository_id = r.id
-         JOIN blobs b ON b.digest = l.digest
-         WHERE r.path = $1 AND r.deleted_at IS NULL AND l.digest = $2 AND b.digest = $2",
+         FROM blobs b
+         WHERE b.digest = $2 AND EXISTS (
+             SELECT 1 FROM blob_links l
+             WHERE l.digest = $2
+                 AND l.namespace_id = (SELECT r.namespace_id FROM repositories r
+                                       WHERE r.path = $1 AND r.deleted_at IS NULL)
+                 AND l.repository_id = (SELECT r.id FROM repositories r WHERE r.path = $1 AND r.deleted_at IS NULL)
+         )",
     );
     FIND_MOUNTABLE = Statement::both(
         "blobs.find_mountable",
