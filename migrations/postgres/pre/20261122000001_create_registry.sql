@@ -87,7 +87,8 @@ CREATE TABLE manifest_blobs (
     FOREIGN KEY (blob_digest, namespace_id, repository_id)
         REFERENCES blob_links (digest, namespace_id, repository_id)
 ) PARTITION BY HASH (namespace_id);
-CREATE INDEX manifest_blobs_by_blob ON manifest_blobs (namespace_id, repository_id, blob_digest);
+-- The digest first, or PostgreSQL takes this index for "everything of a manifest", and reads all that the repository has.
+CREATE INDEX manifest_blobs_by_blob ON manifest_blobs (blob_digest, namespace_id, repository_id);
 
 CREATE TABLE manifest_children (
     namespace_id bigint NOT NULL,
@@ -100,7 +101,7 @@ CREATE TABLE manifest_children (
     FOREIGN KEY (namespace_id, repository_id, child_digest)
         REFERENCES manifests (namespace_id, repository_id, digest)
 ) PARTITION BY HASH (namespace_id);
-CREATE INDEX manifest_children_by_child ON manifest_children (namespace_id, repository_id, child_digest);
+CREATE INDEX manifest_children_by_child ON manifest_children (child_digest, namespace_id, repository_id);
 
 -- What a sparse manifest names and the repository does not have (yet). kind as in manifest_blobs, 4 for a child.
 CREATE TABLE missing_references (
@@ -186,9 +187,22 @@ CREATE TABLE reviews (
     created_at bigint NOT NULL,
     PRIMARY KEY (kind, namespace_id, repository_id, digest)
 );
-CREATE INDEX reviews_by_due ON reviews (due_at);
+CREATE INDEX reviews_by_due ON reviews (kind, due_at);
+CREATE INDEX reviews_parked ON reviews (kind) WHERE attempts >= 10;
 
--- Objects without a row, to be deleted from storage after not_before.
+-- Whether the collector is paused, and what it has deleted in the hour that begins at window_start. One row.
+CREATE TABLE collector (
+    id bigint PRIMARY KEY CHECK (id = 1),
+    paused_at bigint,
+    paused_by text,
+    window_start bigint NOT NULL,
+    window_objects bigint NOT NULL,
+    window_bytes bigint NOT NULL
+);
+INSERT INTO collector (id, window_start, window_objects, window_bytes) VALUES (1, 0, 0, 0);
+
+-- Objects without a row, to be deleted from storage at not_before or later. attempts: how often a reaper set out to
+-- delete the object; with the first, the object counts as gone.
 CREATE TABLE tombstones (
     object_key text PRIMARY KEY,
     digest bytea,
@@ -200,6 +214,7 @@ CREATE TABLE tombstones (
     created_at bigint NOT NULL
 );
 CREATE INDEX tombstones_by_time ON tombstones (not_before);
+CREATE INDEX tombstones_parked ON tombstones (attempts);
 
 -- "You need not upload this" was answered: the blob stays until expires_at. One row a digest, repository and period.
 CREATE TABLE blob_leases (

@@ -9,6 +9,7 @@
 //! not, somebody else has written, and perhaps finished, in between.
 
 use super::append::{Appended, ClaimError, End, Position, WriteClaim, comparable, digester};
+use super::deletion::{self, Dead};
 use super::error::{AppendError, Error, Mismatch, path_of};
 use super::file::{self, Buffers};
 use super::folders::{Folders, sync_folder};
@@ -79,6 +80,10 @@ impl Filesystem {
 
     pub(super) fn objects(&self) -> &LocalFileSystem {
         &self.objects
+    }
+
+    pub(super) async fn delete_all(&self, dead: Vec<Dead>) -> Vec<(String, Error)> {
+        deletion::from_folder(&self.root, &self.folders, dead).await
     }
 
     pub(super) async fn read(&self, key: &str, range: Range<u64>) -> Result<BlobBody, Error> {

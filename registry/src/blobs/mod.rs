@@ -7,6 +7,7 @@
 //! It must not know repositories, rows or HTTP. Callers name keys in a row before they write to them.
 
 mod append;
+mod deletion;
 mod error;
 mod file;
 mod filesystem;
@@ -23,6 +24,7 @@ mod small;
 mod upload;
 
 pub use append::{Appended, ClaimError, End, Position, WriteClaim};
+pub use deletion::Dead;
 pub use error::{AppendError, Error, Mismatch};
 pub use list::Listed;
 pub use providers::{AzureOptions, BodyChecksum, GcsOptions, S3Options};
@@ -248,6 +250,15 @@ impl BlobStore {
         match objects.delete(&path).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(source) => Err(Error::of("delete", key, source)),
+        }
+    }
+
+    /// Deletes many objects, and aborts their multipart uploads; it is no error when there are none. Gives those that may
+    /// still be there, and why.
+    pub async fn delete_all(&self, dead: Vec<Dead>) -> Vec<(String, Error)> {
+        match &self.objects {
+            Kind::Filesystem(filesystem) => filesystem.delete_all(dead).await,
+            Kind::Multipart(multipart) => deletion::from_bucket(multipart, dead).await,
         }
     }
 

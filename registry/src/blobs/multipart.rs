@@ -56,6 +56,15 @@ impl Multipart {
         path_of(&self.root, key)
     }
 
+    /// Ends a multipart upload without an object; it is no error when there is none.
+    pub(super) async fn abort(&self, key: &str, id: &str) -> Result<(), Error> {
+        let aborted = self.objects.abort_multipart(&self.path(key)?, &id.to_owned()).await;
+        match aborted.map_err(|source| Error::of_upload("abort the upload of", key, source)) {
+            Ok(()) | Err(Error::NotFound { .. } | Error::Lost { .. }) => Ok(()),
+            Err(failed) => Err(failed),
+        }
+    }
+
     pub(super) async fn probe(&self) -> Result<(), Error> {
         let prefix = self.path("blobs")?;
         let first = self.objects.list_with_delimiter(Some(&prefix)).await;

@@ -3,6 +3,7 @@
 //! Flags win over the environment, the environment over the file, the file over the defaults. Everything that is wrong
 //! is reported at once, with its place and what to do about it.
 
+mod collection;
 mod document;
 mod listener;
 mod parts;
@@ -12,6 +13,7 @@ mod settings;
 mod storage;
 mod values;
 
+pub use collection::{Collection, Delays};
 pub use listener::{Addressing, ClientAuth, Http, Tls};
 pub use parts::{Admin, Config, Database, Deletion, Log, LogFormat, Manifests, Sparse, Uploads};
 pub use problem::{Problem, Problems};
@@ -251,6 +253,25 @@ mod tests {
         );
         assert!(!shown.concat().contains("hunter2"), "{shown:?}");
         assert!(matches!(loaded.config.database, Database::Postgres { ref url, .. } if url.contains("u:hunter2@h")));
+    }
+
+    #[test]
+    fn one_delay_is_for_everything_that_has_none_of_its_own() {
+        let delays = load(&file("gc: {delays: {default: 2h, tag_delete: 0s}}\n"))
+            .unwrap()
+            .config
+            .collection
+            .delays;
+
+        assert_eq!(delays.tag_delete, std::time::Duration::ZERO);
+        assert_eq!(delays.blob_upload, std::time::Duration::from_hours(2));
+        let day = load(&Sources::default())
+            .unwrap()
+            .config
+            .collection
+            .delays
+            .manifest_upload;
+        assert_eq!(day, std::time::Duration::from_hours(24));
     }
 
     #[test]

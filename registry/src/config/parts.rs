@@ -1,5 +1,6 @@
 //! The settings as each part of the program wants them.
 
+use super::collection::{self, Collection};
 use super::listener::{self, Http};
 use super::problem::Problem;
 use super::storage::{self, Redirect, Storage};
@@ -30,6 +31,8 @@ pub struct Config {
     pub manifests: Manifests,
     /// What clients may delete.
     pub deletion: Deletion,
+    /// Garbage.
+    pub collection: Collection,
     /// Whether the list of repositories is shown.
     pub catalog: bool,
     /// The log.
@@ -176,6 +179,7 @@ pub(super) fn build(values: &Values) -> (Config, Vec<Problem>) {
             blobs: values.switch("deletion.blobs"),
             retention: values.duration("deletion.retention"),
         },
+        collection: collection::collection(values),
         catalog: values.switch("catalog.enabled"),
         log: Log {
             level: values.text("log.level").unwrap_or_default(),

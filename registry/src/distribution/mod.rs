@@ -6,11 +6,13 @@
 //! It must not know HTTP or SQL.
 
 mod claim;
+mod collect;
 mod discovery;
 mod error;
 mod integrity;
 mod manifests;
 mod mount;
+mod promises;
 mod pull;
 mod removals;
 mod restore;
@@ -20,6 +22,8 @@ pub mod scrub;
 mod sweep;
 mod uploads;
 
+pub use crate::metadata::reviews::Subject as Reviews;
+pub use collect::{Budget, CollectorStatus, Delays, Queue, Reaped, Reviewed, Untagged};
 pub use discovery::{Listing, ReferrerCursor, ReferrerEntry, Referrers, ReferrersPage};
 pub use error::{BodyError, Error, Switch};
 pub use integrity::Integrity;
@@ -33,7 +37,9 @@ pub use uploads::{Chunk, OpenUpload};
 
 use crate::blobs::BlobStore;
 use crate::clock::{Clock, micros_of};
-use crate::metadata::{self, Metadata, Micros};
+use crate::metadata::reviews::{Due, Reason};
+use crate::metadata::{Metadata, Micros};
+use promises::Promises;
 use std::time::Duration;
 use tokio_util::task::TaskTracker;
 
@@ -59,9 +65,11 @@ pub struct Limits {
     /// How long what clients deleted can be restored; zero: not at all.
     pub deletion_retention: Duration,
     /// How long what may have become garbage is left alone.
-    pub review_grace: Duration,
-    /// How long an object outlives its row.
-    pub tombstone_delay: Duration,
+    pub delays: Delays,
+    /// How long an object outlives its row: see `gc.quarantine`.
+    pub quarantine: Duration,
+    /// What may be deleted in an hour.
+    pub budget: Budget,
     /// How long a client may rely on "you need not upload this".
     pub lease: Duration,
     /// The most entries of one page, and of a listing that names no number.
@@ -81,8 +89,9 @@ impl Default for Limits {
             claim: Duration::from_secs(20),
             claim_wait: Duration::from_secs(5),
             deletion_retention: Duration::ZERO,
-            review_grace: day,
-            tombstone_delay: day,
+            delays: Delays::all(day),
+            quarantine: day,
+            budget: Budget::default(),
             lease: Duration::from_hours(1),
             page: 10_000,
         }
@@ -98,6 +107,7 @@ pub struct Distribution {
     limits: Limits,
     rules: Rules,
     integrity: Integrity,
+    promises: Promises,
     /// What must still be done for requests that were dropped; a stop waits for it.
     afterwards: TaskTracker,
 }
@@ -115,6 +125,7 @@ impl Distribution {
             limits,
             rules,
             integrity: Integrity::default(),
+            promises: Promises::default(),
             afterwards: TaskTracker::new(),
         }
     }
@@ -165,10 +176,20 @@ where
     }
 }
 
-/// A review of what a push brought, due after the grace.
-fn due(distribution: &Distribution, reason: metadata::reviews::Reason) -> metadata::reviews::Due {
-    metadata::reviews::Due {
-        at: distribution.after(distribution.limits.review_grace),
+/// A review of what something left or brought, due when clients have had their time.
+fn due(distribution: &Distribution, reason: Reason) -> Due {
+    let delays = &distribution.limits.delays;
+    let delay = match reason {
+        Reason::BlobUpload => delays.blob_upload,
+        Reason::ManifestUpload => delays.manifest_upload,
+        Reason::TagSwitch => delays.tag_switch,
+        Reason::TagDelete => delays.tag_delete,
+        Reason::ManifestDelete => delays.manifest_delete,
+        Reason::ManifestListDelete => delays.manifest_list_delete,
+        Reason::BlobUnlink => delays.blob_unlink,
+    };
+    Due {
+        at: distribution.after(delay),
         reason,
         now: distribution.now(),
     }

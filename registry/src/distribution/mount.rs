@@ -57,7 +57,9 @@ impl Distribution {
     /// Gives a repository the right to a blob that this transaction keeps from a collector: a link, whatever waited for
     /// it, a promise to the client, and a review for when nothing comes of it.
     pub(super) async fn grant(&self, tx: &mut Tx, key: RepositoryKey, digest: Digest) -> Result<(), Error> {
-        blobs::link(tx, key, &digest, self.now()).await?;
+        if !blobs::link(tx, key, &digest, self.now()).await? {
+            return Err(Error::Raced);
+        }
         manifests::resolve_missing_blob(tx, key, &digest).await?;
         leases::promise(tx, key, &digest, self.lease_end()).await?;
         let unused = due(self, Reason::BlobUpload);

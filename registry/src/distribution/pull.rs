@@ -2,10 +2,11 @@
 
 use super::Distribution;
 use super::error::Error;
+use super::promises::unknown;
 use crate::blobs::{BlobBody, SMALL};
 use crate::metadata::blobs::{self, Blob};
 use crate::metadata::manifests::{self, StoredManifest};
-use crate::metadata::{self, Reader, RepositoryKey, repositories};
+use crate::metadata::{self, Reader, RepositoryKey};
 use bytes::Bytes;
 use oci::{Digest, Reference, RepositoryName};
 use std::ops::Range;
@@ -33,12 +34,7 @@ impl Distribution {
             }
             return Ok(Arc::new(blob));
         }
-        let known = repositories::find(&mut reader, repository).await?;
-        Err(if known.is_some() {
-            Error::BlobUnknown(*digest)
-        } else {
-            Error::NameUnknown
-        })
+        Err(unknown(&mut reader, repository, digest).await)
     }
 
     /// All bytes of a blob, when they are so few that it is best to have them in memory; they are those of its digest.

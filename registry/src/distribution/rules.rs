@@ -1,5 +1,6 @@
 //! What a registry allows, as its settings say.
 
+use super::Untagged;
 use oci::ReferenceKind;
 
 /// What a registry allows.
@@ -11,6 +12,8 @@ pub struct Rules {
     pub sparse: Sparse,
     /// Whether the list of repositories is shown.
     pub catalog: bool,
+    /// What becomes of manifests without a tag.
+    pub untagged: Untagged,
 }
 
 impl Default for Rules {
@@ -23,6 +26,7 @@ impl Default for Rules {
             },
             sparse: Sparse::Strict,
             catalog: true,
+            untagged: Untagged::Collect,
         }
     }
 }

@@ -13,10 +13,13 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt, stream};
 use oci::{ContentRange, Digest, RepositoryName};
+use std::time::Duration;
 use uuid::Uuid;
 
 /// Of a second.
 const MICROS: i64 = 1_000_000;
+/// The longest that a request writes to the store after its claim was lost: it is told at the next renewal.
+const WRITE_IN_FLIGHT: Duration = Duration::from_mins(1);
 
 /// An upload session that takes bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -349,7 +352,9 @@ impl Distribution {
             multipart,
             reason,
         };
-        Ok(tombstones::add(tx, dead, self.after(self.limits.tombstone_delay), self.now()).await?)
+        // Whoever has lost the upload may not know it yet, and still write.
+        let delay = self.limits.quarantine.max(WRITE_IN_FLIGHT);
+        Ok(tombstones::add(tx, dead, self.after(delay), self.now()).await?)
     }
 
     /// A blob's object has no tombstone: one that is not due is taken away, and one that is due forbids the blob.

@@ -2,8 +2,13 @@
 //!
 //! Every replica does it, at its own times; the workflows see to it that replicas do not get in each other's way.
 
+mod collector;
 mod deletions;
+mod metrics;
+mod pacer;
 mod sweeper;
 
+pub use collector::{Collector, Drained, Drive};
 pub use deletions::Deletions;
+pub use metrics::CollectorMetrics;
 pub use sweeper::Sweeper;

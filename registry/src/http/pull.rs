@@ -72,7 +72,7 @@ pub(super) async fn head_blob(
     headers: &HeaderMap,
 ) -> Result<Answer, ApiError> {
     // HEAD asks before a push whether the blob must be uploaded: a corrupt one must be, and is restored by that.
-    let blob = match distribution.blob(repository, digest).await {
+    let blob = match distribution.promised_blob(repository, digest).await {
         Err(Error::BlobCorrupt(digest)) => return Err(Error::BlobUnknown(digest).into()),
         found => found?,
     };

@@ -34,6 +34,14 @@ statements! {
                  AND l.repository_id = (SELECT r.id FROM repositories r WHERE r.path = $1 AND r.deleted_at IS NULL)
          )",
     );
+    FIND_GRANTED = Statement::both(
+        "blobs.find_granted",
+        "SELECT b.digest, b.size, b.object_key, b.corrupt_at, l.namespace_id, l.repository_id
+         FROM repositories r
+         JOIN blob_links l ON l.namespace_id = r.namespace_id AND l.repository_id = r.id
+         JOIN blobs b ON b.digest = l.digest
+         WHERE r.path = $1 AND r.deleted_at IS NULL AND l.digest = $2 AND b.digest = $2",
+    );
     FIND_MOUNTABLE = Statement::both(
         "blobs.find_mountable",
         "SELECT b.digest, b.size, b.object_key, b.corrupt_at
@@ -51,6 +59,27 @@ statements! {
         "blobs.keep",
         "SELECT digest, size, object_key, corrupt_at FROM blobs WHERE digest = $1",
         "SELECT digest, size, object_key, corrupt_at FROM blobs WHERE digest = $1 FOR KEY SHARE",
+    );
+    // As above, for an answer that promises the blob to a client.
+    KEEP_LINKED = Statement::each(
+        "blobs.keep_linked",
+        "SELECT b.digest, b.size, b.object_key, b.corrupt_at, l.namespace_id, l.repository_id
+         FROM repositories r
+         JOIN blob_links l ON l.namespace_id = r.namespace_id AND l.repository_id = r.id
+         JOIN blobs b ON b.digest = l.digest
+         WHERE r.path = $1 AND r.deleted_at IS NULL AND l.digest = $2 AND b.digest = $2",
+        "SELECT b.digest, b.size, b.object_key, b.corrupt_at, l.namespace_id, l.repository_id
+         FROM repositories r
+         JOIN blob_links l ON l.namespace_id = r.namespace_id AND l.repository_id = r.id
+         JOIN blobs b ON b.digest = l.digest
+         WHERE r.path = $1 AND r.deleted_at IS NULL AND l.digest = $2 AND b.digest = $2
+         FOR KEY SHARE OF l, b",
+    );
+    // A link that was there before: a collector must not take it while this transaction relies on it.
+    KEEP_LINK = Statement::each(
+        "blob_links.keep",
+        "SELECT 1 FROM blob_links WHERE digest = $1 AND namespace_id = $2 AND repository_id = $3",
+        "SELECT 1::bigint FROM blob_links WHERE digest = $1 AND namespace_id = $2 AND repository_id = $3 FOR KEY SHARE",
     );
     LINK = Statement::both(
         "blob_links.add",
@@ -115,6 +144,14 @@ pub(super) fn blob(row: &Row<'_>) -> Result<Blob, sqlx::Error> {
     })
 }
 
+fn granted(row: &Row<'_>) -> Result<(Blob, RepositoryKey), sqlx::Error> {
+    let key = RepositoryKey {
+        namespace: row.int(4)?,
+        repository: row.int(5)?,
+    };
+    Ok((blob(row)?, key))
+}
+
 /// The blob, if the repository exists and may use it.
 ///
 /// # Errors
@@ -127,6 +164,19 @@ pub async fn find_linked(reader: &mut Reader, name: &RepositoryName, digest: &Di
             blob,
         )
         .await
+}
+
+/// The blob, if the repository exists and may use it, and the repository's key.
+///
+/// # Errors
+/// As any statement.
+pub async fn find_granted(
+    reader: &mut Reader,
+    name: &RepositoryName,
+    digest: &Digest,
+) -> Result<Option<(Blob, RepositoryKey)>, Error> {
+    let values = [Value::Text(name.as_str()), Value::Bytes(&digest.to_bytes())];
+    reader.one(&FIND_GRANTED, &values, granted).await
 }
 
 /// The blob, if any repository may use it.
@@ -162,7 +212,22 @@ pub async fn keep(tx: &mut Tx, digest: &Digest) -> Result<Option<Blob>, Error> {
     tx.one(&KEEP, &[Value::Bytes(&digest.to_bytes())], blob).await
 }
 
-/// Gives a repository the right to a blob. `Ok(false)`: it had it.
+/// The blob, if the repository exists and may use it, and the repository's key; blob and right are held against a
+/// collector until the end of the transaction.
+///
+/// # Errors
+/// As any statement.
+pub async fn keep_linked(
+    tx: &mut Tx,
+    name: &RepositoryName,
+    digest: &Digest,
+) -> Result<Option<(Blob, RepositoryKey)>, Error> {
+    let values = [Value::Text(name.as_str()), Value::Bytes(&digest.to_bytes())];
+    tx.one(&KEEP_LINKED, &values, granted).await
+}
+
+/// Gives a repository the right to a blob, and holds it against a collector until the end of the transaction.
+/// `Ok(false)`: a collector took the right away just now, and the transaction has to begin again.
 ///
 /// # Errors
 /// `Conflict` when the blob is gone.
@@ -174,7 +239,10 @@ pub async fn link(tx: &mut Tx, key: RepositoryKey, digest: &Digest, now: Micros)
         Value::Int(key.repository),
         Value::Int(now),
     ];
-    Ok(tx.execute(&LINK, &values).await? == 1)
+    if tx.execute(&LINK, &values).await? == 1 {
+        return Ok(true);
+    }
+    Ok(tx.one(&KEEP_LINK, &values[..3], |row| row.int(0)).await?.is_some())
 }
 
 /// A blob that a repository may use.

@@ -10,6 +10,8 @@
 //! digests.
 
 pub mod blobs;
+pub mod collect;
+pub mod collector;
 mod connect;
 pub mod corrupt;
 pub mod deleted_manifests;
@@ -48,6 +50,10 @@ fn every_statement() -> impl Iterator<Item = &'static statement::Statement> {
         corrupt::ALL,
         deleted_manifests::ALL,
         deleted_tags::ALL,
+        collect::blobs::ALL,
+        collect::links::ALL,
+        collect::manifests::ALL,
+        collector::ALL,
         leases::ALL,
         manifests::ALL,
         migrations::ALL,

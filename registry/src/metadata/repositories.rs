@@ -7,7 +7,7 @@ use super::statement::{Statement, Value, statements};
 use oci::RepositoryName;
 
 /// A repository's identity in every other table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RepositoryKey {
     /// The row of its first path component.
     pub namespace: i64,

@@ -218,6 +218,21 @@ impl Tx {
         done.map_err(|source| failure("script", source))
     }
 
+    /// Takes everything back, and on return nothing of it is locked any more. Dropping a transaction does the same, a little
+    /// later.
+    pub async fn roll_back(self) {
+        if let Link::Postgres(mut lent) = self.link.0
+            && lent.state() == State::Begun
+            && let Ok((connection, _)) = lent.busy()
+        {
+            let done = bounded(connection.execute("ROLLBACK")).await.map(drop);
+            // One that failed leaves the connection busy: nobody gets it again.
+            if done.is_ok() {
+                lent.settle(State::Clean, &done);
+            }
+        }
+    }
+
     /// Makes everything since `begin` durable: on return it survives a crash of process and machine, unless the
     /// transaction was begun as one that need not.
     ///

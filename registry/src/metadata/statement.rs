@@ -1,5 +1,6 @@
 //! A statement's text for both engines, what is bound to it and what it gives back.
 
+use super::collect::Items;
 use super::error::Error;
 use rusqlite::types::FromSql;
 use sqlx::postgres::{PgArguments, PgRow};
@@ -72,6 +73,10 @@ pub(super) enum Value<'a> {
     IntArray(&'a [i64]),
     /// `text[]`, or a JSON array of text.
     TextArray(&'a [&'a str]),
+    /// The places `$1` to `$3` of a statement: three arrays, or a JSON array of arrays in the first of them.
+    Items(&'a Items),
+    /// A place that [`Value::Items`] fills.
+    Filled,
 }
 
 pub(super) fn bind_postgres(statement: &'static str, values: &[Value<'_>]) -> Result<PgArguments, Error> {
@@ -87,6 +92,8 @@ pub(super) fn bind_postgres(statement: &'static str, values: &[Value<'_>]) -> Re
             Value::BytesArray(v) => arguments.add(v),
             Value::IntArray(v) => arguments.add(v),
             Value::TextArray(v) => arguments.add(v),
+            Value::Items(v) => v.bind(&mut arguments),
+            Value::Filled => Ok(()),
         };
         added.map_err(|source| Error::of(statement, sqlx::Error::Encode(source)))?;
     }

@@ -16,7 +16,7 @@ pub use stores::{database_target, migration_settings, store_target};
 use crate::clock::Clock;
 use crate::config::{Config, Http};
 use crate::distribution::Distribution;
-use crate::gc::{Deletions, Sweeper};
+use crate::gc::{Collector, CollectorMetrics, Deletions, Drive, Sweeper};
 use crate::http::{Addressing, Admin, Api, BodyLimits, HttpMetrics, Management, admin_router};
 use crate::metadata::Metadata;
 use crate::telemetry;
@@ -67,6 +67,7 @@ pub async fn start(config: &Config) -> anyhow::Result<Server> {
         .integrity()
         .register(registry.sub_registry_with_prefix("blobs"));
     let tls = open_tls(&config.http, &mut registry, &clock).await?;
+    let collector = collector(config, distribution.clone(), &mut registry);
     let ready = Arc::new(AtomicBool::new(false));
     let admin = Admin {
         ready: Arc::clone(&ready),
@@ -92,6 +93,7 @@ pub async fn start(config: &Config) -> anyhow::Result<Server> {
     let sweeper = Sweeper::new(distribution.clone(), config.uploads.sweep_interval);
     done.spawn(sweeper.run(stop.clone()).map(Ok));
     done.spawn(Deletions::new(distribution.clone()).run(stop.clone()).map(Ok));
+    done.spawn(keep_collecting(collector, stop.clone()));
     ready.store(true, Ordering::SeqCst);
     done.spawn(async move {
         // Also when this task dies: the other listener must not outlive it.
@@ -159,6 +161,31 @@ async fn keep(renewal: Option<Renewal>, stop: CancellationToken) -> anyhow::Resu
     }
     // A part that ends by itself would end the server.
     stop.cancelled().await;
+    Ok(())
+}
+
+/// `None`: another server, or a `gc` of its own, collects.
+fn collector(
+    config: &Config,
+    distribution: Distribution,
+    registry: &mut prometheus_client::registry::Registry,
+) -> Option<Collector> {
+    let settings = &config.collection;
+    let metrics = CollectorMetrics::register(registry.sub_registry_with_prefix("gc"));
+    let drive = Drive {
+        interval: settings.interval,
+        batch: settings.batch,
+    };
+    let collector = Collector::new(distribution, drive, metrics, Arc::default());
+    settings.enabled.then_some(collector)
+}
+
+async fn keep_collecting(collector: Option<Collector>, stop: CancellationToken) -> anyhow::Result<()> {
+    match collector {
+        Some(collector) => collector.run(stop).await,
+        // A part that ends by itself would end the server.
+        None => stop.cancelled().await,
+    }
     Ok(())
 }
 

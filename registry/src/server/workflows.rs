@@ -2,9 +2,10 @@
 
 use crate::blobs::BlobStore;
 use crate::clock::Clock;
-use crate::config::{self, Config};
-use crate::distribution::{Deletion, Distribution, Limits, Rules, Sparse};
+use crate::config::{self, Config, RedirectMode};
+use crate::distribution::{Budget, Delays, Deletion, Distribution, Limits, Rules, Sparse, Untagged};
 use crate::metadata::Metadata;
+use std::time::Duration;
 
 pub(super) fn distribution(config: &Config, metadata: Metadata, store: BlobStore, clock: Clock) -> Distribution {
     Distribution::new(metadata, store, clock, limits(config), rules(config))
@@ -20,7 +21,35 @@ fn limits(config: &Config) -> Limits {
         references: whole(manifests.max_references),
         tags: whole(manifests.max_tags),
         deletion_retention: config.deletion.retention,
+        delays: delays(&config.collection.delays),
+        lease: config.collection.lease,
+        quarantine: quarantine(config),
+        budget: Budget {
+            objects: config.collection.objects_per_hour,
+            bytes: config.collection.bytes_per_hour,
+        },
         ..Limits::default()
+    }
+}
+
+/// Never shorter than a client may begin to fetch from a URL that it was given.
+fn quarantine(config: &Config) -> Duration {
+    let asked = config.collection.quarantine;
+    match config.redirect.mode {
+        RedirectMode::Never => asked,
+        RedirectMode::Always | RedirectMode::Matching { .. } => asked.max(config.redirect.lifetime),
+    }
+}
+
+fn delays(settings: &config::Delays) -> Delays {
+    Delays {
+        blob_upload: settings.blob_upload,
+        manifest_upload: settings.manifest_upload,
+        tag_switch: settings.tag_switch,
+        tag_delete: settings.tag_delete,
+        manifest_delete: settings.manifest_delete,
+        manifest_list_delete: settings.manifest_list_delete,
+        blob_unlink: settings.blob_unlink,
     }
 }
 
@@ -37,5 +66,10 @@ fn rules(config: &Config) -> Rules {
             config::Sparse::All => Sparse::All,
         },
         catalog: config.catalog,
+        untagged: if config.collection.keep_untagged {
+            Untagged::Keep
+        } else {
+            Untagged::Collect
+        },
     }
 }

@@ -9,6 +9,7 @@ mod database;
 mod deletion;
 mod discovery;
 mod faults;
+mod gc;
 mod http2;
 mod manifests;
 mod migrations;

@@ -94,6 +94,8 @@ impl ToSql for Value<'_> {
             Value::BytesArray(v) => text(json(&v.iter().map(hex::encode).collect::<Vec<_>>())),
             Value::IntArray(v) => text(json(v)),
             Value::TextArray(v) => text(json(v)),
+            Value::Items(v) => text(v.json()),
+            Value::Filled => borrowed(ValueRef::Null),
         })
     }
 }

@@ -1,0 +1,93 @@
+//! Deleting objects that no row names any more.
+
+use super::Distribution;
+use super::audit;
+use super::backoff::backoff;
+use crate::blobs::Dead;
+use crate::distribution::error::Error;
+use crate::metadata::Tx;
+use crate::metadata::tombstones::{self, Claimed};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// How long a claim on objects lasts: when its reaper has died, another takes them up then.
+const CLAIM: Duration = Duration::from_mins(10);
+
+/// What one round did with the store.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Reaped {
+    /// Objects that were set out for.
+    pub claimed: u64,
+    /// Objects that are gone.
+    pub deleted: u64,
+    /// Their bytes, as far as they were blobs.
+    pub bytes: u64,
+    /// Objects that the store did not delete.
+    pub errors: u64,
+}
+
+impl Reaped {
+    /// Adds what another round did.
+    pub fn add(&mut self, other: &Self) {
+        self.claimed += other.claimed;
+        self.deleted += other.deleted;
+        self.bytes += other.bytes;
+        self.errors += other.errors;
+    }
+}
+
+pub(super) async fn reap(with: &Distribution, limit: u32) -> Result<Reaped, Error> {
+    let mut tx = with.metadata.begin().await?;
+    let claimed = tombstones::claim(&mut tx, with.now(), with.after(CLAIM), limit).await?;
+    if claimed.is_empty() {
+        return Ok(Reaped::default());
+    }
+    // From here on nobody takes the objects for whole any more.
+    tx.commit().await?;
+    let dead = claimed.iter().map(|claimed| Dead {
+        key: claimed.object_key.clone(),
+        multipart_id: claimed.multipart_id.clone(),
+    });
+    let outcome = with.blobs.delete_all(dead.collect()).await;
+    let failed: BTreeMap<&str, _> = outcome.iter().map(|(key, error)| (key.as_str(), error)).collect();
+    for (key, error) in &failed {
+        tracing::warn!(
+            object_key = key,
+            error = *error as &dyn std::error::Error,
+            "object not deleted"
+        );
+    }
+    let (left, gone): (Vec<&Claimed>, Vec<&Claimed>) = claimed
+        .iter()
+        .partition(|claimed| failed.contains_key(claimed.object_key.as_str()));
+    let mut tx = with.metadata.begin().await?;
+    let keys: Vec<&str> = gone.iter().map(|claimed| claimed.object_key.as_str()).collect();
+    tombstones::forget(&mut tx, &keys).await?;
+    put_off(with, &mut tx, &left).await?;
+    tx.commit().await?;
+    for claimed in &gone {
+        audit::reaped(claimed, with.now());
+    }
+    Ok(Reaped {
+        claimed: claimed.len() as u64,
+        deleted: gone.len() as u64,
+        bytes: gone.iter().map(|claimed| claimed.size).sum(),
+        errors: left.len() as u64,
+    })
+}
+
+/// Those that failed equally often wait equally long.
+async fn put_off(with: &Distribution, tx: &mut Tx, left: &[&Claimed]) -> Result<(), Error> {
+    let mut by_attempts: BTreeMap<i64, Vec<&str>> = BTreeMap::new();
+    for claimed in left {
+        by_attempts
+            .entry(claimed.attempts)
+            .or_default()
+            .push(&claimed.object_key);
+    }
+    for (attempts, keys) in by_attempts {
+        let again = with.after(backoff(attempts, rand::random()));
+        tombstones::postpone(tx, &keys, again).await?;
+    }
+    Ok(())
+}

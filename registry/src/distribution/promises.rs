@@ -1,0 +1,116 @@
+//! "You need not upload this": the answer that a client with its blob relies on.
+//!
+//! The answer and the lease that keeps its word are one transaction, under a lock that a collector waits for or finds
+//! taken. A blob that many clients ask for is promised once in a while, not once a client: whoever asks in the same
+//! quarter of a lease is covered by the one that this process remembers. Whether the blob is there is asked every time.
+
+use super::Distribution;
+use super::error::Error;
+use crate::metadata::blobs::{self, Blob};
+use crate::metadata::{Micros, Reader, RepositoryKey, leases, repositories};
+use oci::{Digest, RepositoryName};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Beyond so many they are forgotten: about ten mebibytes.
+const MOST: usize = 100_000;
+
+/// Promises that this process has made and that still stand, with their ends.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Promises(Arc<Mutex<HashMap<(RepositoryKey, Digest), Micros>>>);
+
+impl Promises {
+    fn all(&self) -> MutexGuard<'_, HashMap<(RepositoryKey, Digest), Micros>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn cover(&self, key: RepositoryKey, digest: Digest, end: Micros) -> bool {
+        self.all().get(&(key, digest)).is_some_and(|stands| *stands >= end)
+    }
+
+    fn made(&self, key: RepositoryKey, digest: Digest, end: Micros) {
+        let mut all = self.all();
+        if all.len() >= MOST {
+            all.clear();
+        }
+        all.insert((key, digest), end);
+    }
+}
+
+impl Distribution {
+    /// The blob of a repository, for a client that will not upload it when it is there: it stays for the length of a
+    /// lease at least.
+    ///
+    /// # Errors
+    /// `NameUnknown`, `BlobUnknown`, `BlobCorrupt`.
+    pub async fn promised_blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<Blob, Error> {
+        let end = self.lease_end();
+        let mut reader = self.metadata.read().await?;
+        let Some((blob, key)) = blobs::find_granted(&mut reader, repository, digest).await? else {
+            return Err(unknown(&mut reader, repository, digest).await);
+        };
+        drop(reader);
+        if blob.corrupt {
+            return Err(Error::BlobCorrupt(*digest));
+        }
+        if self.promises.cover(key, *digest, end) {
+            return Ok(blob);
+        }
+        self.promise(repository, digest, end).await
+    }
+
+    async fn promise(&self, repository: &RepositoryName, digest: &Digest, end: Micros) -> Result<Blob, Error> {
+        let mut tx = self.metadata.begin().await?;
+        let Some((blob, key)) = blobs::keep_linked(&mut tx, repository, digest).await? else {
+            return Err(unknown(&mut tx, repository, digest).await);
+        };
+        if blob.corrupt {
+            return Err(Error::BlobCorrupt(*digest));
+        }
+        leases::promise(&mut tx, key, digest, end).await?;
+        tx.commit().await?;
+        self.promises.made(key, *digest, end);
+        Ok(blob)
+    }
+}
+
+/// Why there is no such blob.
+pub(super) async fn unknown(reader: &mut Reader, repository: &RepositoryName, digest: &Digest) -> Error {
+    match repositories::find(reader, repository).await {
+        Ok(Some(_)) => Error::BlobUnknown(*digest),
+        Ok(None) => Error::NameUnknown,
+        Err(failed) => failed.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_promise_covers_those_who_ask_until_a_longer_one_is_due() {
+        let promises = Promises::default();
+        let (key, digest) = (RepositoryKey::NONE, Digest::of(oci::Algorithm::Sha256, b"x"));
+
+        promises.made(key, digest, 100);
+
+        assert!(promises.cover(key, digest, 100));
+        assert!(!promises.cover(key, digest, 101), "a new quarter of a lease");
+        assert!(!promises.cover(key, Digest::of(oci::Algorithm::Sha256, b"y"), 100));
+    }
+
+    #[test]
+    fn the_number_of_remembered_promises_is_bounded() {
+        let promises = Promises::default();
+        let digest = Digest::of(oci::Algorithm::Sha256, b"x");
+        for repository in 0..=MOST as i64 {
+            let key = RepositoryKey {
+                namespace: 1,
+                repository,
+            };
+            promises.made(key, digest, 1);
+        }
+
+        assert!(promises.all().len() <= MOST);
+    }
+}

@@ -1,0 +1,207 @@
+//! Drives the collector and the reaper, beside each other: a slow store does not hold up the rows.
+
+use super::metrics::CollectorMetrics;
+use super::pacer::Pacer;
+use crate::distribution::{Distribution, Error, Reaped, Reviewed, Reviews};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+/// How often queues are counted and ended leases removed.
+const HOUSEKEEPING: Duration = Duration::from_secs(15);
+/// Leases that one transaction removes.
+const LEASES: u32 = 500;
+/// After a failure of the database, doubled up to a minute.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+const OBJECTS: &str = "object";
+
+/// How to drive.
+#[derive(Debug, Clone, Copy)]
+pub struct Drive {
+    /// How long to rest when nothing is due.
+    pub interval: Duration,
+    /// The most items of a batch.
+    pub batch: u32,
+}
+
+/// Collects until it is told to stop.
+#[derive(Debug, Clone)]
+pub struct Collector {
+    distribution: Distribution,
+    drive: Drive,
+    metrics: CollectorMetrics,
+    wake: Arc<Notify>,
+}
+
+/// What was done until nothing was due.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Drained {
+    /// Manifests.
+    pub manifests: Reviewed,
+    /// Links of blobs to repositories.
+    pub links: Reviewed,
+    /// Blobs.
+    pub blobs: Reviewed,
+    /// Objects in the store.
+    pub objects: Reaped,
+}
+
+impl Collector {
+    /// Collects what `distribution` says is due; `wake` ends its rest.
+    pub fn new(distribution: Distribution, drive: Drive, metrics: CollectorMetrics, wake: Arc<Notify>) -> Self {
+        Self {
+            distribution,
+            drive,
+            metrics,
+            wake,
+        }
+    }
+
+    /// Runs until `stop`. What fails is told and tried again.
+    pub async fn run(self, stop: CancellationToken) {
+        let working = async {
+            tokio::join!(self.keep_collecting(), self.keep_reaping(), self.keep_house());
+        };
+        stop.run_until_cancelled(working).await;
+    }
+
+    async fn keep_collecting(&self) {
+        let (mut pacer, mut pause) = (Pacer::new(self.drive.batch), FIRST_PAUSE);
+        loop {
+            match self.collect_round(&mut pacer, &mut Drained::default()).await {
+                Ok(true) => pause = FIRST_PAUSE,
+                Ok(false) => {
+                    pause = FIRST_PAUSE;
+                    self.idle().await;
+                }
+                Err(failed) => pause = self.failed("garbage not collected", &failed, pause).await,
+            }
+        }
+    }
+
+    async fn keep_reaping(&self) {
+        let (mut pacer, mut pause) = (Pacer::new(self.drive.batch), FIRST_PAUSE);
+        loop {
+            match self.reap_round(&mut pacer, &mut Drained::default()).await {
+                Ok(true) => pause = FIRST_PAUSE,
+                Ok(false) => {
+                    pause = FIRST_PAUSE;
+                    self.idle().await;
+                }
+                Err(failed) => pause = self.failed("objects not deleted", &failed, pause).await,
+            }
+        }
+    }
+
+    async fn keep_house(&self) {
+        loop {
+            match self.distribution.collector_status().await {
+                Ok(status) => self.metrics.stands(&status),
+                Err(failed) => {
+                    tracing::warn!(error = &failed as &dyn std::error::Error, "queues not counted");
+                }
+            }
+            if let Err(failed) = self.sweep_leases().await {
+                tracing::warn!(error = &failed as &dyn std::error::Error, "ended leases not removed");
+            }
+            sleep(HOUSEKEEPING.mul_f64(rand::random_range(0.75..1.25))).await;
+        }
+    }
+
+    async fn sweep_leases(&self) -> Result<(), Error> {
+        while self.distribution.sweep_leases(LEASES).await? >= LEASES.into() {
+            tokio::task::yield_now().await;
+        }
+        Ok(())
+    }
+
+    /// Replicas that started together do not ask together.
+    async fn idle(&self) {
+        let rest = self.drive.interval.mul_f64(rand::random_range(0.5..1.0));
+        drop(timeout(rest, self.wake.notified()).await);
+    }
+
+    async fn failed(&self, what: &'static str, failed: &Error, pause: Duration) -> Duration {
+        tracing::warn!(error = failed as &dyn std::error::Error, again_in = ?pause, "{what}");
+        sleep(pause.mul_f64(rand::random_range(0.75..1.25))).await;
+        (pause * 2).min(LONGEST_PAUSE)
+    }
+
+    /// Collects and reaps until nothing is due, each batch followed by its rest.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn drain(&self, mut told: impl FnMut(&Drained)) -> Result<Drained, Error> {
+        let (mut rows, mut objects) = (Pacer::new(self.drive.batch), Pacer::new(self.drive.batch));
+        let mut drained = Drained::default();
+        loop {
+            let collected = self.collect_round(&mut rows, &mut drained).await?;
+            let reaped = self.reap_round(&mut objects, &mut drained).await?;
+            told(&drained);
+            if !collected && !reaped {
+                self.sweep_leases().await?;
+                return Ok(drained);
+            }
+        }
+    }
+
+    /// One batch of each kind. `false`: nothing was due, or collection is paused.
+    async fn collect_round(&self, pacer: &mut Pacer, drained: &mut Drained) -> Result<bool, Error> {
+        if self.distribution.collection_is_paused().await? {
+            return Ok(false);
+        }
+        let mut worked = false;
+        for reviews in Reviews::ALL {
+            let begun = Instant::now();
+            let done = self.distribution.review(reviews, pacer.batch()).await?;
+            if done.reviewed == 0 {
+                continue;
+            }
+            worked = true;
+            let took = begun.elapsed();
+            self.metrics.reviewed(reviews.as_str(), &done, took);
+            self.tell_of_budget(&done);
+            drained.of(reviews).add(&done);
+            sleep(pacer.rest_after(took)).await;
+        }
+        Ok(worked)
+    }
+
+    async fn reap_round(&self, pacer: &mut Pacer, drained: &mut Drained) -> Result<bool, Error> {
+        if self.distribution.collection_is_paused().await? {
+            return Ok(false);
+        }
+        let begun = Instant::now();
+        let done = self.distribution.reap(pacer.batch()).await?;
+        if done.claimed == 0 {
+            return Ok(false);
+        }
+        let took = begun.elapsed();
+        self.metrics.reaped(OBJECTS, &done, took);
+        drained.objects.add(&done);
+        sleep(pacer.rest_after(took)).await;
+        Ok(true)
+    }
+
+    fn tell_of_budget(&self, done: &Reviewed) {
+        if done.exhausted_until.is_some() {
+            tracing::warn!(
+                postponed = done.postponed,
+                "the budget of this hour is spent: what is left is collected in the next (gc.budget)"
+            );
+        }
+    }
+}
+
+impl Drained {
+    fn of(&mut self, reviews: Reviews) -> &mut Reviewed {
+        match reviews {
+            Reviews::Manifest => &mut self.manifests,
+            Reviews::BlobLink => &mut self.links,
+            Reviews::Blob => &mut self.blobs,
+        }
+    }
+}

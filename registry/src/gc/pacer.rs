@@ -1,0 +1,117 @@
+//! How much to do at once and how long to rest, by how long the last batch took. Pure.
+//!
+//! A database or store that becomes slow is not to be slowed further by its collector: then batches become small, and rests
+//! grow with the square of what a batch takes.
+
+use std::time::Duration;
+
+/// What a batch may take: short enough that nobody who waits for its locks notices.
+const TARGET: Duration = Duration::from_millis(100);
+/// Of the time that work takes, this much is left to others at the least.
+const LEAST_REST: f64 = 0.25;
+const LONGEST_REST: Duration = Duration::from_mins(1);
+const LEAST_BATCH: u32 = 4;
+
+/// The pace of one queue.
+#[derive(Debug, Clone)]
+pub(super) struct Pacer {
+    most: u32,
+    batch: u32,
+}
+
+impl Pacer {
+    /// At most `most` items at once.
+    pub(super) fn new(most: u32) -> Self {
+        let most = most.max(1);
+        Self {
+            most,
+            batch: most.min(50),
+        }
+    }
+
+    /// How many items to take next.
+    pub(super) fn batch(&self) -> u32 {
+        self.batch
+    }
+
+    /// Takes note of a batch, and says how long to rest before the next.
+    pub(super) fn rest_after(&mut self, took: Duration) -> Duration {
+        if took <= TARGET {
+            self.batch = self.batch.saturating_add(self.batch / 4 + 1).min(self.most);
+        } else if took > TARGET * 2 {
+            self.batch = (self.batch / 2).max(LEAST_BATCH.min(self.most));
+        }
+        rest(took)
+    }
+}
+
+/// Grows with `took`, never zero, bounded.
+fn rest(took: Duration) -> Duration {
+    let slowness = (took.as_secs_f64() / TARGET.as_secs_f64()).max(1.0);
+    let rest = took.as_secs_f64() * LEAST_REST * slowness;
+    let longest = LONGEST_REST.as_secs_f64();
+    Duration::from_secs_f64(rest.min(longest)).max(Duration::from_millis(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::{prop_assert, proptest};
+
+    /// Items done in `length`, when a batch takes `latency` for each of its statements and 40 µs an item.
+    fn done(pacer: &mut Pacer, latency: Duration, length: Duration) -> u64 {
+        let (mut items, mut time) = (0, Duration::ZERO);
+        loop {
+            let took = latency * 12 + Duration::from_micros(40) * pacer.batch();
+            time += took;
+            if time > length {
+                return items;
+            }
+            items += u64::from(pacer.batch());
+            time += pacer.rest_after(took);
+        }
+    }
+
+    #[test]
+    fn a_minute_after_every_statement_takes_five_seconds_at_most_a_tenth_is_done() {
+        let (mut pacer, minute) = (Pacer::new(200), Duration::from_mins(1));
+        let before = done(&mut pacer, Duration::from_micros(300), minute);
+        let after = done(&mut pacer, Duration::from_secs(5), minute);
+
+        assert!(before > 100_000, "{before} in a minute");
+        assert!(after * 10 <= before, "{after} of {before}");
+        let begun_slow = done(&mut Pacer::new(200), Duration::from_millis(200), minute);
+        assert!(begun_slow * 10 <= before, "{begun_slow} of {before}");
+    }
+
+    #[test]
+    fn the_pace_comes_back_with_the_database() {
+        let (mut pacer, minute) = (Pacer::new(200), Duration::from_mins(1));
+        done(&mut pacer, Duration::from_secs(1), minute * 10);
+        assert_eq!(pacer.batch(), LEAST_BATCH);
+
+        done(&mut pacer, Duration::from_micros(300), minute);
+
+        assert_eq!(pacer.batch(), 200);
+    }
+
+    proptest! {
+        #[test]
+        fn a_rest_is_never_zero_bounded_and_longer_after_longer_work(micros in 0..10_000_000_000_u64) {
+            let (took, longer) = (Duration::from_micros(micros), Duration::from_micros(micros + 1000));
+
+            prop_assert!(rest(took) > Duration::ZERO && rest(took) <= LONGEST_REST);
+            prop_assert!(rest(took) <= rest(longer));
+        }
+
+        #[test]
+        fn a_batch_is_never_empty_nor_over_its_bound(most in 1..2000_u32, took in proptest::collection::vec(0..10_000_u64, 0..50)) {
+            let mut pacer = Pacer::new(most);
+            for millis in took {
+                pacer.rest_after(Duration::from_millis(millis));
+
+                prop_assert!((1..=most).contains(&pacer.batch()));
+            }
+        }
+    }
+}
