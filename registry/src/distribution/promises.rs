@@ -103,7 +103,7 @@ mod tests {
     fn the_number_of_remembered_promises_is_bounded() {
         let promises = Promises::default();
         let digest = Digest::of(oci::Algorithm::Sha256, b"x");
-        for repository in 0..=MOST as i64 {
+        for repository in (0_i64..).take(MOST + 1) {
             let key = RepositoryKey {
                 namespace: 1,
                 repository,

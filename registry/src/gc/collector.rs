@@ -98,17 +98,19 @@ impl Collector {
 
     async fn keep_house(&self) {
         loop {
-            match self.distribution.collector_status().await {
-                Ok(status) => self.metrics.stands(&status),
-                Err(failed) => {
-                    tracing::warn!(error = &failed as &dyn std::error::Error, "queues not counted");
-                }
-            }
-            if let Err(failed) = self.sweep_leases().await {
-                tracing::warn!(error = &failed as &dyn std::error::Error, "ended leases not removed");
+            if let Err(failed) = self.house_round().await {
+                tracing::warn!(
+                    error = &failed as &dyn std::error::Error,
+                    "queues not counted, or leases not removed"
+                );
             }
             sleep(HOUSEKEEPING.mul_f64(rand::random_range(0.75..1.25))).await;
         }
+    }
+
+    async fn house_round(&self) -> Result<(), Error> {
+        self.metrics.stands(&self.distribution.collector_status().await?);
+        self.sweep_leases().await
     }
 
     async fn sweep_leases(&self) -> Result<(), Error> {
@@ -163,7 +165,7 @@ impl Collector {
             worked = true;
             let took = begun.elapsed();
             self.metrics.reviewed(reviews.as_str(), &done, took);
-            self.tell_of_budget(&done);
+            tell_of_budget(&done);
             drained.of(reviews).add(&done);
             sleep(pacer.rest_after(took)).await;
         }
@@ -185,14 +187,14 @@ impl Collector {
         sleep(pacer.rest_after(took)).await;
         Ok(true)
     }
+}
 
-    fn tell_of_budget(&self, done: &Reviewed) {
-        if done.exhausted_until.is_some() {
-            tracing::warn!(
-                postponed = done.postponed,
-                "the budget of this hour is spent: what is left is collected in the next (gc.budget)"
-            );
-        }
+fn tell_of_budget(done: &Reviewed) {
+    if done.exhausted_until.is_some() {
+        tracing::warn!(
+            postponed = done.postponed,
+            "the budget of this hour is spent: what is left is collected in the next (gc.budget)"
+        );
     }
 }
 

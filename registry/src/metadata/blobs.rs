@@ -227,6 +227,7 @@ pub async fn keep_linked(
 }
 
 /// Gives a repository the right to a blob, and holds it against a collector until the end of the transaction.
+///
 /// `Ok(false)`: a collector took the right away just now, and the transaction has to begin again.
 ///
 /// # Errors

@@ -182,7 +182,7 @@ fn collector(
 
 async fn keep_collecting(collector: Option<Collector>, stop: CancellationToken) -> anyhow::Result<()> {
     match collector {
-        Some(collector) => collector.run(stop).await,
+        Some(collector) => Box::pin(collector.run(stop)).await,
         // A part that ends by itself would end the server.
         None => stop.cancelled().await,
     }

@@ -7,7 +7,8 @@ use crate::blobs::Dead;
 use crate::distribution::error::Error;
 use crate::metadata::Tx;
 use crate::metadata::tombstones::{self, Claimed};
-use std::collections::BTreeMap;
+use crate::staging;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 /// How long a claim on objects lasts: when its reaper has died, another takes them up then.
@@ -44,27 +45,18 @@ pub(super) async fn reap(with: &Distribution, limit: u32) -> Result<Reaped, Erro
     }
     // From here on nobody takes the objects for whole any more.
     tx.commit().await?;
-    let dead = claimed.iter().map(|claimed| Dead {
-        key: claimed.object_key.clone(),
-        multipart_id: claimed.multipart_id.clone(),
-    });
-    let outcome = with.blobs.delete_all(dead.collect()).await;
-    let failed: BTreeMap<&str, _> = outcome.iter().map(|(key, error)| (key.as_str(), error)).collect();
-    for (key, error) in &failed {
-        tracing::warn!(
-            object_key = key,
-            error = *error as &dyn std::error::Error,
-            "object not deleted"
-        );
-    }
+    staging::point("reaper.claimed").await;
+    let failed = delete(with, &claimed).await;
+    staging::point("reaper.deleted").await;
     let (left, gone): (Vec<&Claimed>, Vec<&Claimed>) = claimed
         .iter()
-        .partition(|claimed| failed.contains_key(claimed.object_key.as_str()));
+        .partition(|claimed| failed.contains(claimed.object_key.as_str()));
     let mut tx = with.metadata.begin().await?;
     let keys: Vec<&str> = gone.iter().map(|claimed| claimed.object_key.as_str()).collect();
     tombstones::forget(&mut tx, &keys).await?;
     put_off(with, &mut tx, &left).await?;
     tx.commit().await?;
+    staging::point("reaper.forgotten").await;
     for claimed in &gone {
         audit::reaped(claimed, with.now());
     }
@@ -74,6 +66,23 @@ pub(super) async fn reap(with: &Distribution, limit: u32) -> Result<Reaped, Erro
         bytes: gone.iter().map(|claimed| claimed.size).sum(),
         errors: left.len() as u64,
     })
+}
+
+/// The keys of those that may still be there.
+async fn delete(with: &Distribution, claimed: &[Claimed]) -> HashSet<String> {
+    let dead = claimed.iter().map(|claimed| Dead {
+        key: claimed.object_key.clone(),
+        multipart_id: claimed.multipart_id.clone(),
+    });
+    let failed = with.blobs.delete_all(dead.collect()).await;
+    for (key, error) in &failed {
+        tracing::warn!(
+            object_key = key,
+            error = error as &dyn std::error::Error,
+            "object not deleted"
+        );
+    }
+    failed.into_iter().map(|(key, _)| key).collect()
 }
 
 /// Those that failed equally often wait equally long.

@@ -10,6 +10,7 @@ use crate::distribution::error::Error;
 use crate::metadata::collect::{Item, Items, blobs, links, manifests};
 use crate::metadata::reviews::{self, Due, Reason, Review, Subject};
 use crate::metadata::{Micros, Tx, collector};
+use crate::staging;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// Times are rounded up to this, so that items which wait for about the same time are put off together.
@@ -42,10 +43,7 @@ pub(super) async fn review(with: &Distribution, subject: Subject, limit: u32) ->
 
 /// Whatever is wrong when the database works must be wrong with an item.
 fn is_about_an_item(failed: &Error) -> bool {
-    match failed {
-        Error::Database(database) => !database.is_unavailable(),
-        _ => true,
-    }
+    !matches!(failed, Error::Database(database) if database.is_unavailable())
 }
 
 /// Reviews the same items each in a transaction of its own, so that one which cannot be reviewed stops no other.
@@ -104,6 +102,7 @@ async fn attempt(with: &Distribution, subject: Subject, which: Which<'_>) -> Res
         Ok(None) => Ok(Reviewed::default()),
         Ok(Some((reviewed, removed))) => {
             tx.commit().await?;
+            staging::point("collector.committed").await;
             audit::removed(subject, &removed, with.now());
             Ok(reviewed)
         }
@@ -131,9 +130,12 @@ async fn batch(
         return Ok(None);
     }
     let reviewed = taken.len() as u64;
+    staging::point("collector.taken").await;
     let mut decided = decide(with, tx, subject, taken).await?;
+    staging::point("collector.rechecked").await;
     let exhausted_until = spend(with, tx, subject, &mut decided).await?;
     carry_out(with, tx, subject, &decided).await?;
+    staging::point("collector.deleted").await;
     let bytes = match subject {
         Subject::Blob => decided.garbage.iter().map(|removed| removed.size).sum(),
         Subject::Manifest | Subject::BlobLink => 0,
@@ -166,8 +168,9 @@ async fn decide(with: &Distribution, tx: &mut Tx, subject: Subject, taken: Vec<R
         Subject::BlobLink => links::lock(tx, &items).await?,
         Subject::Blob => blobs::lock(tx, &items).await?,
     };
-    let looked = look(with, tx, subject, &items).await?;
-    Ok(sorted(taken, &locked.into_iter().collect(), looked, with.now()))
+    staging::point("collector.locked").await;
+    let there = look(with, tx, subject, &items).await?;
+    Ok(sorted(taken, &locked.into_iter().collect(), there, with.now()))
 }
 
 async fn look(with: &Distribution, tx: &mut Tx, subject: Subject, items: &Items) -> Result<Vec<Looked>, Error> {
@@ -208,17 +211,17 @@ async fn look(with: &Distribution, tx: &mut Tx, subject: Subject, items: &Items)
     Ok(looked)
 }
 
-fn sorted(taken: Vec<Review>, locked: &HashSet<Item>, looked: Vec<Looked>, now: Micros) -> Decided {
-    let mut there: HashMap<Item, Looked> = looked.into_iter().map(|looked| (looked.item.clone(), looked)).collect();
+fn sorted(taken: Vec<Review>, locked: &HashSet<Item>, there: Vec<Looked>, now: Micros) -> Decided {
+    let mut there: HashMap<Item, Looked> = there.into_iter().map(|found| (found.item.clone(), found)).collect();
     let mut decided = Decided::default();
     for review in taken {
         let item = review.item.clone();
-        let Some(looked) = there.remove(&item) else {
+        let Some(found) = there.remove(&item) else {
             // Gone already; whoever brings it again asks for a review of their own.
             decided.over.push(item);
             continue;
         };
-        match looked.verdict {
+        match found.verdict {
             // What somebody holds is about to be referred to, or to go.
             _ if !locked.contains(&item) => decided.in_use.push(item),
             Verdict::Live(_) => {
@@ -234,8 +237,8 @@ fn sorted(taken: Vec<Review>, locked: &HashSet<Item>, looked: Vec<Looked>, now: 
                 decided.over.push(item);
                 decided.garbage.push(Removed {
                     review,
-                    size: looked.size,
-                    object_key: looked.object_key,
+                    size: found.size,
+                    object_key: found.object_key,
                 });
             }
         }
@@ -347,15 +350,15 @@ mod tests {
     #[test]
     fn every_review_that_was_taken_is_ended_or_put_off() {
         let taken = [1, 2, 3, 4, 5].map(review).to_vec();
-        let locked = [1, 2, 3].map(|digest| review(digest).item).into();
-        let looked = vec![
+        let held = [1, 2, 3].map(|digest| review(digest).item).into();
+        let there = vec![
             looked(1, Verdict::Garbage),
             looked(2, Verdict::Live(String::new())),
             looked(3, Verdict::Later(1, String::new())),
             looked(4, Verdict::Garbage),
         ];
 
-        let decided = sorted(taken, &locked, looked, 5_000_000);
+        let decided = sorted(taken, &held, there, 5_000_000);
 
         let items = |digests: &[u8]| digests.iter().map(|d| review(*d).item).collect::<Vec<_>>();
         assert_eq!(decided.over, items(&[1, 2, 5]), "garbage, live, and gone already");
