@@ -12,7 +12,7 @@ async fn an_image_goes_when_the_grace_of_its_tag_is_over_and_its_objects_after_t
     let kept = world.push_image(REPOSITORY, Some("v2"), "two").await;
     world.delete(REPOSITORY, "v1").await;
 
-    world.clock.advance(DAY - HOUR);
+    world.clock.advance(23 * HOUR);
     assert_eq!(world.collect().await.deleted, 0);
     assert!(world.has_manifest(REPOSITORY, image.manifest).await);
 
@@ -155,7 +155,7 @@ async fn a_manifest_that_was_pushed_again_has_its_grace_again() {
     let world = World::patient().await;
     let image = world.push_image(REPOSITORY, Some("v1"), "one").await;
     world.delete(REPOSITORY, "v1").await;
-    world.clock.advance(DAY - HOUR);
+    world.clock.advance(23 * HOUR);
     world.push_image(REPOSITORY, Some("v1"), "one").await;
     world.execute("DELETE FROM tags").await;
     world.clock.advance(2 * HOUR);
@@ -176,7 +176,7 @@ async fn an_upload_that_nothing_came_of_goes_after_its_grace() {
     let world = World::patient().await;
     let blob = world.push_blob(REPOSITORY, b"never named").await;
 
-    world.clock.advance(DAY - HOUR);
+    world.clock.advance(23 * HOUR);
     world.collect().await;
     assert!(world.has_blob(REPOSITORY, blob).await);
 

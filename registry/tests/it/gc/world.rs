@@ -184,7 +184,7 @@ impl World {
     pub(super) fn files(&self) -> Option<usize> {
         match &self.config.storage {
             Storage::Filesystem { root } => Some(files_below(root)),
-            _ => None,
+            Storage::S3(_) | Storage::Azure(_) | Storage::Gcs(_) => None,
         }
     }
 }
