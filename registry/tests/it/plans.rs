@@ -20,26 +20,6 @@ fn serves_requests(name: &str) -> bool {
         "blob_leases.sweep",
     ];
     !tables.iter().any(|table| name.starts_with(table)) && !others.contains(&name)
-fn serves_requests(name: &str) -> bool {
-    let few_rows = ["schema_migrations.", "collector."];
-    let others = [
-        "upload_sessions.release_all",
-        "deleted_tags.expired",
-        "deleted_manifests.expired",
-        "blob_leases.sweep",
-    ];
-/// Statements of no request: the tables of migrations and of the collector's state have a handful of rows, claims are
-/// given back by the one process that owns an SQLite file when it starts, what is over is looked for in every partition,
-/// by its time, and a scrub reads everything, page by page.
-fn serves_requests(name: &str) -> bool {
-    let tables = ["schema_migrations.", "collector.", "scrub."];
-    let others = [
-        "upload_sessions.release_all",
-        "deleted_tags.expired",
-        "deleted_manifests.expired",
-        "blob_leases.sweep",
-    ];
-    !tables.iter().any(|table| name.starts_with(table)) && !others.contains(&name)
 }
 
 /// Half of everything is in repository 2 of namespace 2. `DIGEST(i)` is each engine's own expression.
