@@ -66,6 +66,7 @@ struct Run {
     clients: Vec<String>,
     soak: Vec<String>,
     tests: TestBinaries,
+    staged: TestBinaries,
     report: RefCell<Vec<String>>,
 }
 
@@ -118,6 +119,7 @@ fn run(arguments: &Arguments) -> Result<bool> {
         clients: arguments.client.clone(),
         soak: arguments.rest.clone(),
         tests: TestBinaries::default(),
+        staged: TestBinaries::staged(),
         report: RefCell::default(),
     };
     let early = early::begin(&run.cache, &chosen)?;

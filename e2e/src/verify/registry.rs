@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::Result;
 
-use super::{Run, source::integration};
+use super::{Run, source::integration, test_binaries::pass};
 use crate::{
     servers::{Azurite, Postgres, Release, SeaweedFs, VersityGw},
     shell::Log,
@@ -15,6 +15,7 @@ use crate::{
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const IT: (&str, &str) = ("registry", "it");
+const INTERLEAVINGS: &str = "interleavings::";
 const CRASH: (&str, &str) = ("registry", "crash");
 
 /// Where rows are kept.
@@ -72,6 +73,19 @@ pub(super) fn azure(run: &Run, log: &Log) -> Result<()> {
 
 pub(super) fn gcs(run: &Run, log: &Log) -> Result<()> {
     on(run, IT, (Rows::Sqlite, Bytes::OwnGcs), log)
+}
+
+pub(super) fn interleavings_sqlite(run: &Run, log: &Log) -> Result<()> {
+    let mut command = run.staged.integration("registry", "it", log)?.command();
+    command.arg(INTERLEAVINGS);
+    pass(command, log)
+}
+
+pub(super) fn interleavings_postgres(run: &Run, log: &Log) -> Result<()> {
+    let server = Postgres::start(&run.cache, Release::Newest, LOOPBACK, log)?;
+    let mut command = run.staged.integration("registry", "it", log)?.command();
+    command.arg(INTERLEAVINGS).env("BERTH_TEST_DATABASE_URL", server.url());
+    pass(command, log)
 }
 
 pub(super) fn crash_sqlite(run: &Run, log: &Log) -> Result<()> {

@@ -143,6 +143,18 @@ pub(super) const STAGES: &[Stage] = &[
         fuzz::fuzz,
     ),
     stage(
+        "interleavings-sqlite",
+        "races staged at points of the real code lose nothing: SQLite",
+        registry::interleavings_sqlite,
+    )
+    .of("interleavings"),
+    stage(
+        "interleavings-postgres",
+        "races staged at points of the real code lose nothing: PostgreSQL",
+        registry::interleavings_postgres,
+    )
+    .of("interleavings"),
+    stage(
         "crash-sqlite",
         "kill -9 amid pushes loses nothing: SQLite, files",
         registry::crash_sqlite,

@@ -21,6 +21,8 @@ const RUN_LIMIT: Duration = Duration::from_mins(20);
 /// Compiled when the first stage asks for one.
 #[derive(Debug, Default)]
 pub(super) struct TestBinaries {
+    /// Only the registry's, with points at which a test can stop it and faults that it can plant.
+    staged: bool,
     built: OnceLock<Result<Built, String>>,
 }
 
@@ -45,6 +47,14 @@ pub(super) struct TestBinary {
 }
 
 impl TestBinaries {
+    /// Those of the registry with the feature `staging`.
+    pub(super) fn staged() -> Self {
+        Self {
+            staged: true,
+            ..Self::default()
+        }
+    }
+
     /// All of them.
     pub(super) fn all(&self, log: &Log) -> Result<&[TestBinary]> {
         Ok(&self.built(log)?.tests)
@@ -61,10 +71,20 @@ impl TestBinaries {
     fn built(&self, log: &Log) -> Result<&Built> {
         let built = self
             .built
-            .get_or_init(|| compile(log).map_err(|error| format!("{error:#}")));
+            .get_or_init(|| self.compile(log).map_err(|error| format!("{error:#}")));
         built
             .as_ref()
             .map_err(|error| anyhow!("the tests do not compile: {error}"))
+    }
+
+    fn compile(&self, log: &Log) -> Result<Built> {
+        if !self.staged {
+            return compile(&[], log);
+        }
+        let built = compile(&["--features", "berth-registry/staging", "--lib", "--test", "it"], log)?;
+        // Cargo has put the staged program where the other one was, which other tests start.
+        compile(&[], log)?;
+        Ok(built)
     }
 
     /// The target `name` of the folder `tests` of a package.
@@ -118,14 +138,9 @@ pub(super) fn pass(mut command: Command, log: &Log) -> Result<()> {
     Ok(())
 }
 
-fn compile(log: &Log) -> Result<Built> {
-    let mut build = cargo(&[
-        "test",
-        "--workspace",
-        "--no-run",
-        "--message-format",
-        "json-render-diagnostics",
-    ]);
+fn compile(more: &[&str], log: &Log) -> Result<Built> {
+    let mut build = cargo(&["test", "--workspace", "--no-run"]);
+    build.args(["--message-format", "json-render-diagnostics"]).args(more);
     let messages = shell::read_with_log(&mut build, log, BUILD_LIMIT)?;
     let (mut tests, mut programs) = (Vec::new(), Vec::new());
     for message in messages.lines() {

@@ -260,7 +260,7 @@ CREATE INDEX outbox_by_due ON outbox (endpoint, due_at) WHERE dead_at IS NULL;
 DO $$
 DECLARE
     parent text;
-    modulus integer := COALESCE(NULLIF(current_setting('berth.partitions', true), ''), '16')::integer;
+    modulus integer := COALESCE(NULLIF(current_setting('berth.partitions', true), ''), '64')::integer;
 BEGIN
     FOREACH parent IN ARRAY ARRAY[
         'blobs', 'blob_links', 'blob_leases', 'manifests', 'manifest_blobs', 'manifest_children',

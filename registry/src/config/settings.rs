@@ -195,12 +195,10 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting(
         "database.partitions",
-        // More would not fit into the lock table of a PostgreSQL server with its default settings. Every statement that
-        // PostgreSQL has planned once locks all of them each time it runs: with 64 a pull costs the database twice as
-        // much as with 16.
+        // More would not fit into the lock table of a PostgreSQL server with its default settings.
         Kind::Number(1, 128),
-        "16",
-        "hash partitions of each large PostgreSQL table; read by the first migration only. More make a small registry slower and vacuum of a very large one easier",
+        "64",
+        "hash partitions of each large PostgreSQL table; read by the first migration only",
     ),
     setting(
         "storage.filesystem.root_directory",

@@ -8,6 +8,7 @@ use crate::metadata::repositories::{self, RepositoryKey};
 use crate::metadata::reviews::{self, Due, Reason, Subject};
 use crate::metadata::tags::Pointer;
 use crate::metadata::{Tx, blobs, tags};
+use crate::staging;
 use oci::{Algorithm, Digest, Manifest, Reference, ReferenceKind, ReferenceTo, RepositoryName, SubjectDigest, Tag};
 use std::collections::{BTreeSet, HashMap};
 
@@ -103,11 +104,13 @@ impl Distribution {
             payload: put.payload,
             content_size: content_size(put.payload, references),
         };
+        staging::point("manifest.looked").await;
         manifests::add(&mut tx, key, new, now).await?;
         manifests::add_references(&mut tx, key, &digest, &found.present).await?;
         manifests::add_missing(&mut tx, key, &digest, &found.missing).await?;
         manifests::resolve_missing_child(&mut tx, key, &digest).await?;
         self.name(&mut tx, key, put, digest).await?;
+        staging::point("manifest.written").await;
         tx.commit().await?;
         Ok(found.wrong_sizes)
     }

@@ -4,6 +4,7 @@ use super::error::Error;
 use super::{Distribution, due, retried};
 use crate::metadata::reviews::{self, Reason, Subject};
 use crate::metadata::{RepositoryKey, Tx, blobs, leases, manifests, repositories};
+use crate::staging;
 use oci::{Digest, RepositoryName};
 
 /// Where the blob to mount may come from.
@@ -39,6 +40,7 @@ impl Distribution {
         if found.is_none_or(|blob| blob.corrupt) {
             return Ok(false);
         }
+        staging::point("mount.found").await;
         retried(|| self.link(into, digest)).await
     }
 
@@ -49,6 +51,7 @@ impl Distribution {
         if blobs::keep(&mut tx, &digest).await?.is_none_or(|blob| blob.corrupt) {
             return Ok(false);
         }
+        staging::point("mount.kept").await;
         self.grant(&mut tx, key, digest).await?;
         tx.commit().await?;
         Ok(true)

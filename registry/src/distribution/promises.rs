@@ -8,6 +8,7 @@ use super::Distribution;
 use super::error::Error;
 use crate::metadata::blobs::{self, Blob};
 use crate::metadata::{Micros, Reader, RepositoryKey, leases, repositories};
+use crate::staging;
 use oci::{Digest, RepositoryName};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -56,6 +57,7 @@ impl Distribution {
         if self.promises.cover(key, *digest, end) {
             return Ok(blob);
         }
+        staging::point("promise.found").await;
         self.promise(repository, digest, end).await
     }
 
@@ -67,6 +69,7 @@ impl Distribution {
         if blob.corrupt {
             return Err(Error::BlobCorrupt(*digest));
         }
+        staging::point("promise.kept").await;
         leases::promise(&mut tx, key, digest, end).await?;
         tx.commit().await?;
         self.promises.made(key, *digest, end);

@@ -8,6 +8,7 @@ use super::{Distribution, due, retried};
 use crate::metadata::removals::{self, Doomed};
 use crate::metadata::reviews::{self, Reason, Subject};
 use crate::metadata::{RepositoryKey, Tx, blobs, deleted_manifests, deleted_tags, manifests, repositories, tags};
+use crate::staging;
 use oci::{Digest, Reference, RepositoryName, Tag};
 
 impl Distribution {
@@ -59,6 +60,7 @@ impl Distribution {
         let doomed = removals::hold(&mut tx, key, digest)
             .await?
             .ok_or_else(|| Error::ManifestUnknown(digest.to_string()))?;
+        staging::point("removal.held").await;
         removals::hold_tags(&mut tx, key, digest).await?;
         if self.keeps_deleted() {
             let at = deleted_tags::keep_all(&mut tx, key, digest, self.now()).await?;

@@ -9,6 +9,7 @@ use crate::metadata::blobs::{self as blob_rows, Blob};
 use crate::metadata::repositories;
 use crate::metadata::tombstones::{self, Dead};
 use crate::metadata::uploads::{self, Ended, NewSession, Session, Staged};
+use crate::staging;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt, stream};
@@ -126,6 +127,7 @@ impl Distribution {
         let body = measured(chunk.body, chunk.range, room);
         let (held, appended) = self.receive(held, body, End::Last(digest)).await?;
         let (held, appended) = self.verify(held, appended, digest).await?;
+        staging::point("upload.received").await;
         let committed = retried(|| self.commit(&held, &appended, repository, digest)).await;
         match committed {
             Ok(()) => held.settle(),
@@ -293,6 +295,7 @@ impl Distribution {
         };
         self.bury_all(&mut tx, &ended, kept, "duplicate").await?;
         self.grant(&mut tx, key, digest).await?;
+        staging::point("upload.commits").await;
         Ok(tx.commit().await?)
     }
 

@@ -21,21 +21,8 @@ pub struct Blob {
 }
 
 statements! {
-    // Not a join, which PostgreSQL would plan at length.
     FIND_LINKED = Statement::both(
         "blobs.find_linked",
-        "SELECT b.digest, b.size, b.object_key, b.corrupt_at
-         FROM blobs b
-         WHERE b.digest = $2 AND EXISTS (
-             SELECT 1 FROM blob_links l
-             WHERE l.digest = $2
-                 AND l.namespace_id = (SELECT r.namespace_id FROM repositories r
-                                       WHERE r.path = $1 AND r.deleted_at IS NULL)
-                 AND l.repository_id = (SELECT r.id FROM repositories r WHERE r.path = $1 AND r.deleted_at IS NULL)
-         )",
-    );
-    FIND_GRANTED = Statement::both(
-        "blobs.find_granted",
         "SELECT b.digest, b.size, b.object_key, b.corrupt_at, l.namespace_id, l.repository_id
          FROM repositories r
          JOIN blob_links l ON l.namespace_id = r.namespace_id AND l.repository_id = r.id
@@ -176,7 +163,7 @@ pub async fn find_granted(
     digest: &Digest,
 ) -> Result<Option<(Blob, RepositoryKey)>, Error> {
     let values = [Value::Text(name.as_str()), Value::Bytes(&digest.to_bytes())];
-    reader.one(&FIND_GRANTED, &values, granted).await
+    reader.one(&FIND_LINKED, &values, granted).await
 }
 
 /// The blob, if any repository may use it.

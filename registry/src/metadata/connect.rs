@@ -10,6 +10,7 @@ use super::session::{Durability, Reader, Tx};
 use super::sqlite::{Readers, Writer};
 use super::standing::Standing;
 use super::statement::Engine;
+use crate::staging;
 use oci::{Digest, Reference, RepositoryName};
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::{ConnectOptions, Connection, PgConnection};
@@ -228,6 +229,7 @@ impl Metadata {
     /// # Errors
     /// `Unavailable` when no connection comes free in time.
     pub async fn begin(&self) -> Result<Tx, Error> {
+        staging::point("transaction.begins").await;
         match &self.pools {
             Pools::Sqlite { writer, .. } => Tx::sqlite(writer, Durability::Full).await,
             Pools::Postgres { requests, .. } => Tx::postgres(requests, BEGIN_POSTGRES).await,
@@ -239,6 +241,7 @@ impl Metadata {
     /// # Errors
     /// `Unavailable` when no connection comes free in time.
     pub async fn begin_statement(&self) -> Result<Tx, Error> {
+        staging::point("transaction.begins").await;
         match &self.pools {
             Pools::Sqlite { writer, .. } => Tx::sqlite(writer, Durability::Full).await,
             Pools::Postgres { requests, .. } => Tx::postgres_statement(requests).await,
@@ -251,6 +254,7 @@ impl Metadata {
     /// # Errors
     /// `Unavailable` when no connection comes free in time.
     pub async fn begin_claim(&self) -> Result<Tx, Error> {
+        staging::point("transaction.begins").await;
         match &self.pools {
             Pools::Sqlite { writer, .. } => Tx::sqlite(writer, Durability::Lazy).await,
             Pools::Postgres { requests, .. } => Tx::postgres_statement(requests).await,

@@ -52,14 +52,13 @@ statements! {
              AND EXISTS (SELECT 1 FROM repositories r
                          WHERE r.namespace_id = $1 AND r.id = $2 AND r.path = $4 AND r.deleted_at IS NULL)",
     );
-    // Not a join: to plan one costs PostgreSQL more than to run this, and it might read every manifest of the repository.
     BY_TAG = Statement::both(
         "manifests.by_tag",
-        "SELECT digest, media_type, payload
-         FROM manifests
-         WHERE namespace_id = $1 AND repository_id = $2 AND deleted_at IS NULL
-             AND digest = (SELECT t.manifest_digest FROM tags t
-                           WHERE t.namespace_id = $1 AND t.repository_id = $2 AND t.name = $3)
+        "SELECT m.digest, m.media_type, m.payload
+         FROM tags t
+         JOIN manifests m ON m.digest = t.manifest_digest
+         WHERE t.namespace_id = $1 AND t.repository_id = $2 AND t.name = $3
+             AND m.namespace_id = $1 AND m.repository_id = $2 AND m.deleted_at IS NULL
              AND EXISTS (SELECT 1 FROM repositories r
                          WHERE r.namespace_id = $1 AND r.id = $2 AND r.path = $4 AND r.deleted_at IS NULL)",
     );

@@ -11,6 +11,8 @@ mod discovery;
 mod faults;
 mod gc;
 mod http2;
+#[cfg(feature = "staging")]
+mod interleavings;
 mod manifests;
 mod migrations;
 mod overload;

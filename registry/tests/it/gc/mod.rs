@@ -4,4 +4,4 @@ mod collecting;
 mod leases;
 mod limits;
 mod reaping;
-mod world;
+pub(crate) mod world;

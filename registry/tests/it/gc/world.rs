@@ -16,22 +16,22 @@ use oci::{Digest, Reference, RepositoryName};
 use std::path::Path;
 use std::time::Duration;
 
-pub(super) const HOUR: Duration = Duration::from_hours(1);
-pub(super) const DAY: Duration = Duration::from_hours(24);
-pub(super) const REPOSITORY: &str = "team/app";
+pub(crate) const HOUR: Duration = Duration::from_hours(1);
+pub(crate) const DAY: Duration = Duration::from_hours(24);
+pub(crate) const REPOSITORY: &str = "team/app";
 const BATCH: u32 = 100;
 
-pub(super) struct World {
-    pub(super) distribution: Distribution,
-    pub(super) metadata: Metadata,
-    pub(super) store: BlobStore,
-    pub(super) clock: Clock,
-    pub(super) config: Config,
+pub(crate) struct World {
+    pub(crate) distribution: Distribution,
+    pub(crate) metadata: Metadata,
+    pub(crate) store: BlobStore,
+    pub(crate) clock: Clock,
+    pub(crate) config: Config,
     _folder: tempfile::TempDir,
 }
 
 /// No grace and no quarantine, and promises that end at once: what protects is the protocol alone.
-pub(super) fn hasty() -> Limits {
+pub(crate) fn hasty() -> Limits {
     Limits {
         delays: Delays::all(Duration::ZERO),
         quarantine: Duration::ZERO,
@@ -41,7 +41,7 @@ pub(super) fn hasty() -> Limits {
 }
 
 impl World {
-    pub(super) async fn new(limits: Limits, rules: Rules) -> Self {
+    pub(crate) async fn new(limits: Limits, rules: Rules) -> Self {
         let (config, folder) = stores::fresh().await;
         migrate(&config).await;
         let metadata = Metadata::connect(&server::database_target(&config.database))
@@ -62,22 +62,22 @@ impl World {
         }
     }
 
-    pub(super) async fn hasty() -> Self {
+    pub(crate) async fn hasty() -> Self {
         Self::new(hasty(), Rules::default()).await
     }
 
     /// As the settings are when nobody sets any.
-    pub(super) async fn patient() -> Self {
+    pub(crate) async fn patient() -> Self {
         Self::new(Limits::default(), Rules::default()).await
     }
 
     /// The same stores under other settings: another replica.
-    pub(super) fn replica(&self, limits: Limits) -> Distribution {
+    pub(crate) fn replica(&self, limits: Limits) -> Distribution {
         let (metadata, store) = (self.metadata.clone(), self.store.clone());
         Distribution::new(metadata, store, self.clock.clone(), limits, Rules::default())
     }
 
-    pub(super) async fn push_blob(&self, repository: &str, bytes: &[u8]) -> Digest {
+    pub(crate) async fn push_blob(&self, repository: &str, bytes: &[u8]) -> Digest {
         let (name, digest) = (name(repository), sha256(bytes));
         let upload = self.distribution.start_upload(&name).await.unwrap();
         self.distribution
@@ -88,7 +88,7 @@ impl World {
     }
 
     /// Pushes a manifest under a tag, or under its digest when there is none.
-    pub(super) async fn push_manifest(
+    pub(crate) async fn push_manifest(
         &self,
         repository: &str,
         tag: Option<&str>,
@@ -108,7 +108,7 @@ impl World {
     }
 
     /// Pushes an image with a config and one layer of its own.
-    pub(super) async fn push_image(&self, repository: &str, tag: Option<&str>, seed: &str) -> Image {
+    pub(crate) async fn push_image(&self, repository: &str, tag: Option<&str>, seed: &str) -> Image {
         let config = self.push_blob(repository, format!("config of {seed}").as_bytes()).await;
         let layer = self.push_blob(repository, format!("layer of {seed}").as_bytes()).await;
         let body = crate::support::content::image(&config, &[layer]);
@@ -122,7 +122,7 @@ impl World {
         }
     }
 
-    pub(super) async fn delete(&self, repository: &str, reference: impl ToString) {
+    pub(crate) async fn delete(&self, repository: &str, reference: impl ToString) {
         let reference: Reference = reference.to_string().parse().unwrap();
         self.distribution
             .delete_manifest(&name(repository), &reference)
@@ -131,7 +131,7 @@ impl World {
     }
 
     /// Reviews everything that is due, and what becomes due by that.
-    pub(super) async fn collect(&self) -> Reviewed {
+    pub(crate) async fn collect(&self) -> Reviewed {
         let mut total = Reviewed::default();
         loop {
             let mut round = Reviewed::default();
@@ -146,7 +146,7 @@ impl World {
     }
 
     /// Deletes every object whose time has come.
-    pub(super) async fn reap(&self) -> Reaped {
+    pub(crate) async fn reap(&self) -> Reaped {
         let mut total = Reaped::default();
         loop {
             let round = self.distribution.reap(BATCH).await.unwrap();
@@ -157,21 +157,21 @@ impl World {
         }
     }
 
-    pub(super) async fn count(&self, sql: &'static str) -> i64 {
+    pub(crate) async fn count(&self, sql: &'static str) -> i64 {
         stores::count(&self.config, sql).await
     }
 
-    pub(super) async fn execute(&self, sql: &'static str) {
+    pub(crate) async fn execute(&self, sql: &'static str) {
         stores::execute(&self.config, sql).await;
     }
 
-    pub(super) async fn has_manifest(&self, repository: &str, digest: Digest) -> bool {
+    pub(crate) async fn has_manifest(&self, repository: &str, digest: Digest) -> bool {
         let reference = Reference::Digest(digest);
         self.distribution.manifest(&name(repository), &reference).await.is_ok()
     }
 
     /// True when the repository gives the blob's bytes out.
-    pub(super) async fn has_blob(&self, repository: &str, digest: Digest) -> bool {
+    pub(crate) async fn has_blob(&self, repository: &str, digest: Digest) -> bool {
         let Ok(blob) = self.distribution.blob(&name(repository), &digest).await else {
             return false;
         };
@@ -181,7 +181,7 @@ impl World {
     }
 
     /// Files of the store; `None` where it is no folder.
-    pub(super) fn files(&self) -> Option<usize> {
+    pub(crate) fn files(&self) -> Option<usize> {
         match &self.config.storage {
             Storage::Filesystem { root } => Some(files_below(root)),
             Storage::S3(_) | Storage::Azure(_) | Storage::Gcs(_) => None,
@@ -191,17 +191,17 @@ impl World {
 
 /// An image that was pushed.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Image {
-    pub(super) manifest: Digest,
-    pub(super) config: Digest,
-    pub(super) layer: Digest,
+pub(crate) struct Image {
+    pub(crate) manifest: Digest,
+    pub(crate) config: Digest,
+    pub(crate) layer: Digest,
 }
 
-pub(super) fn name(repository: &str) -> RepositoryName {
+pub(crate) fn name(repository: &str) -> RepositoryName {
     repository.parse().unwrap()
 }
 
-pub(super) fn chunk(bytes: &[u8]) -> Chunk<impl futures::Stream<Item = Result<Bytes, BodyError>> + Send + Unpin> {
+pub(crate) fn chunk(bytes: &[u8]) -> Chunk<impl futures::Stream<Item = Result<Bytes, BodyError>> + Send + Unpin> {
     Chunk {
         range: None,
         length: None,
