@@ -19,6 +19,9 @@ use std::time::Duration;
 /// A server that reads marks at most one blob in this time: a store that is mounted wrongly must not cost more.
 const MARK_EVERY: Duration = Duration::from_mins(1);
 
+/// A store may not show an object at once that it has just taken.
+const YOUNG: Duration = Duration::from_mins(1);
+
 /// Measures of what is wrong with stored bytes, and of scrubs. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Integrity {
@@ -132,9 +135,19 @@ impl Distribution {
         });
     }
 
+    /// True when the blob's object is still this one, and has been for so long that every store must show it.
+    pub(super) async fn is_settled(&self, blob: &Blob) -> Result<bool, metadata::Error> {
+        let mut reader = self.metadata.read().await?;
+        let since = corrupt::named_since(&mut reader, &blob.digest, &blob.object_key).await?;
+        Ok(since.is_some_and(|since| since.saturating_add(micros_of(YOUNG)) <= self.now()))
+    }
+
     async fn mark_if_wrong(&self, blob: &Blob) -> Result<(), Error> {
         // A store that is not there has no object either.
         self.blobs.probe().await?;
+        if !self.is_settled(blob).await? {
+            return Ok(());
+        }
         if self.blobs.size(&blob.object_key).await? != Some(blob.size) || self.is_small_and_damaged(blob).await? {
             self.mark_corrupt(&blob.digest, &blob.object_key, "read").await?;
         }

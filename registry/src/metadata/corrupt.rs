@@ -24,9 +24,9 @@ statements! {
         "UPDATE blobs SET size = $3, object_key = $4, corrupt_at = NULL
          WHERE digest = $1 AND object_key = $2 AND corrupt_at IS NOT NULL",
     );
-    IS_NAMED = Statement::both(
-        "blobs.is_named",
-        "SELECT corrupt_at FROM blobs WHERE digest = $1 AND object_key = $2",
+    NAMED_SINCE = Statement::both(
+        "blobs.named_since",
+        "SELECT created_at FROM blobs WHERE digest = $1 AND object_key = $2",
     );
 }
 
@@ -65,15 +65,12 @@ pub async fn heal(tx: &mut Tx, bad: &Blob, good: &Blob) -> Result<bool, Error> {
     Ok(tx.execute(&HEAL, &values).await? == 1)
 }
 
-/// True while the digest's object is this one.
+/// Since when the digest has a row; `None`: its object is not this one, or not any more.
 ///
 /// # Errors
 /// As any statement.
-pub async fn is_named(reader: &mut Reader, digest: &Digest, object_key: &str) -> Result<bool, Error> {
+pub async fn named_since(reader: &mut Reader, digest: &Digest, object_key: &str) -> Result<Option<Micros>, Error> {
     let digest = digest.to_bytes();
     let values = [Value::Bytes(&digest), Value::Text(object_key)];
-    Ok(reader
-        .one(&IS_NAMED, &values, |row| row.optional_int(0))
-        .await?
-        .is_some())
+    reader.one(&NAMED_SINCE, &values, |row| row.int(0)).await
 }

@@ -3,7 +3,7 @@
 use crate::support::content::{image, sha256};
 use crate::support::objects::Objects;
 use crate::support::serve::{Serve, program};
-use crate::support::stores::count;
+use crate::support::stores::{count, execute};
 use crate::support::{TestRegistry, error_code};
 use berth_registry::config::{Config, Database, Storage};
 use berth_registry::server::scrub::{Event, Report, Scrub, Verify, scrub};
@@ -22,6 +22,11 @@ fn beside(registry: &TestRegistry) -> Config {
     let mut config = registry.config.clone();
     config.admin.listen = registry.server().admin;
     config
+}
+
+/// What has just come is not judged.
+async fn grow_older(registry: &TestRegistry) {
+    execute(&registry.config, "UPDATE blobs SET created_at = 1").await;
 }
 
 async fn scrubbed(config: &Config) -> anyhow::Result<(Report, Vec<Event>)> {
@@ -50,6 +55,7 @@ async fn a_corrupt_blob_is_an_error_to_pulls_not_there_to_pushes_and_healed_by_o
     let config = registry.push_blob(REPOSITORY, b"{}").await;
     let layer = registry.push_blob(REPOSITORY, b"layer").await;
     objects.overwrite(&layer, b"lay3r").await;
+    grow_older(&registry).await;
     let (report, _) = scrubbed(&beside(&registry)).await.unwrap();
     assert_eq!((report.corrupt, report.marked), (1, 1));
 
@@ -85,6 +91,7 @@ async fn objects_deleted_behind_our_back_are_listed_with_their_images() {
     let manifest = registry.push_image(REPOSITORY, "v1", b"layer").await;
     registry.push_blob(REPOSITORY, b"sound").await;
     objects.delete(&sha256(b"layer")).await;
+    grow_older(&registry).await;
 
     let (report, events) = scrubbed(&beside(&registry)).await.unwrap();
 
@@ -107,6 +114,7 @@ async fn a_server_that_finds_an_object_gone_marks_the_blob() {
     let objects = Objects::open(&registry.config).await;
     let digest = registry.push_blob(REPOSITORY, b"content").await;
     objects.delete(&digest).await;
+    grow_older(&registry).await;
 
     let first = registry.get(&blob(&digest)).await;
 
@@ -139,6 +147,7 @@ async fn a_small_blob_with_other_bytes_is_never_served_and_is_marked() {
     let objects = Objects::open(&registry.config).await;
     let digest = registry.push_blob(REPOSITORY, b"content").await;
     objects.overwrite(&digest, b"c0ntent").await;
+    grow_older(&registry).await;
 
     let first = registry.get(&blob(&digest)).await;
 
@@ -202,6 +211,7 @@ async fn the_command_tells_people_and_programs_and_its_exit_code_says_whether_an
     let held = scrub(&[]);
     assert_eq!(held.status.code(), Some(1), "{}", said(&held));
     assert!(said(&held).contains("a server uses the database"), "{}", said(&held));
+    grow_older(&registry).await;
     let folder = registry.stop_and_keep().await;
 
     let clean = scrub(&["--verify"]);

@@ -152,7 +152,7 @@ async fn while_the_store_is_away_manifests_are_served_and_blobs_are_503() {
     registry
         .put_manifest(REPOSITORY, "v1", media_type::OCI_MANIFEST, &manifest)
         .await;
-    for call in [Call::Put, Call::Read, Call::Other] {
+    for call in [Call::Put, Call::Read, Call::Head, Call::List, Call::Other] {
         proxy.plan(call, Fault::Unavailable, ALWAYS);
     }
 

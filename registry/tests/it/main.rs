@@ -26,6 +26,7 @@ mod scrub;
 mod settings;
 mod slow_clients;
 mod sparse;
+mod store_faults;
 mod superseded;
 mod support;
 mod sweep;

@@ -22,6 +22,7 @@ const DAY: Duration = Duration::from_hours(24);
 struct Bench {
     objects: Objects,
     distribution: Distribution,
+    clock: Clock,
     _folder: tempfile::TempDir,
 }
 
@@ -37,7 +38,8 @@ impl Bench {
         clock.advance(ahead);
         let (metadata, store) = (objects.metadata.clone(), objects.store.clone());
         Self {
-            distribution: Distribution::new(metadata, store, clock, Limits::default(), Rules::default()),
+            distribution: Distribution::new(metadata, store, clock.clone(), Limits::default(), Rules::default()),
+            clock,
             objects,
             _folder: folder,
         }
@@ -53,7 +55,9 @@ impl Bench {
         digest
     }
 
+    /// A little later: what has just come is not judged.
     async fn scrub(&self, scrub: &Scrub) -> (Report, Vec<Event>) {
+        self.clock.advance(Duration::from_mins(2));
         let (sender, mut receiver) = channel(1);
         let scrubbing = async {
             let done = self.distribution.scrub(scrub, &sender).await;
@@ -291,6 +295,21 @@ async fn objects_that_nothing_names_are_deleted_when_asked_within_the_budget() {
 }
 
 #[tokio::test]
+async fn a_blob_that_came_just_now_is_not_missing_when_the_store_does_not_show_it_yet() {
+    let bench = Bench::new().await;
+    let digest = bench.push(b"content").await;
+    bench.push(b"sound").await;
+    bench.objects.delete(&digest).await;
+    let (sender, _receiver) = channel(10);
+
+    let soon = bench.distribution.scrub(&Scrub::default(), &sender).await.unwrap();
+    let (later, _) = bench.scrub(&Scrub::default()).await;
+
+    assert_eq!((soon.missing, soon.marked), (0, 0));
+    assert_eq!((later.missing, later.marked), (1, 1));
+}
+
+#[tokio::test]
 async fn young_objects_and_those_of_others_are_never_deleted() {
     let bench = Bench::at(6 * DAY).await;
     bench.push(b"kept").await;
@@ -346,7 +365,8 @@ async fn a_store_and_a_database_that_do_not_belong_together_are_left_alone() {
     let clock = Clock::standing_at(Clock::default().now());
     clock.advance(30 * DAY);
     let mixed = Bench {
-        distribution: Distribution::new(metadata, store, clock, Limits::default(), Rules::default()),
+        distribution: Distribution::new(metadata, store, clock.clone(), Limits::default(), Rules::default()),
+        clock,
         ..ours
     };
 

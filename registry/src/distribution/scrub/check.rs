@@ -23,7 +23,7 @@ const IMAGES: u32 = 20;
 /// What became of the look at one object.
 enum Verdict {
     Sound,
-    /// The digest has another object now, or none: it was healed or deleted.
+    /// The digest has another object now, or none: it was healed or deleted. Or it came just now.
     Superseded,
     Missing,
     Corrupt(String),
@@ -93,8 +93,7 @@ impl Look<'_> {
         }
         looked = self.compare(blob).await;
         // Afterwards: a row that still names the object named it all the while.
-        let mut reader = self.distribution.metadata.read().await?;
-        if !corrupt::is_named(&mut reader, &blob.digest, &blob.object_key).await? {
+        if !self.distribution.is_settled(blob).await? {
             looked.verdict = Verdict::Superseded;
         }
         Ok(looked)

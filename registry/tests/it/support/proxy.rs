@@ -2,13 +2,18 @@
 //!
 //! It knows which call of the store a request is, for S3, Azure and GCS alike, and hands on everything else unchanged, the
 //! `Host` included: that is what signatures cover.
-#![expect(clippy::unwrap_used, reason = "a test's tool stops where it fails")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test's tool stops where it fails, and a fault concerns one step alone"
+)]
 
 use super::TestRegistry;
 use super::serve::LIMIT;
 use axum::body::{Body, Bytes, to_bytes};
 use berth_registry::config::Storage;
 use futures::{StreamExt, stream};
+use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -31,6 +36,9 @@ pub(crate) enum Call {
     Part,
     Complete,
     Read,
+    Head,
+    List,
+    Delete,
     Other,
 }
 
@@ -51,6 +59,28 @@ pub(crate) enum Fault {
     BodyCut,
     /// The answer ends after 100,000 bytes.
     AnswerCut,
+    /// The store refuses with this status.
+    Says(u16),
+    /// The store does not show what it has.
+    NotFound,
+    /// The store does it, and says that it failed.
+    ErrorWithBytes,
+    /// One bit of the body is another when it gets there.
+    BitFlipped,
+    /// The store does not say what it calls what it took.
+    NoEtag,
+    /// The store calls what it took by a name that is not its.
+    WrongEtag,
+    /// The store never hears of it, and there is never a reply.
+    Held,
+    /// The connection breaks, and the request gets there later: see [`Proxy::deliver_late`].
+    Late,
+    /// The listing has nothing in it.
+    EmptyList,
+    /// The store says that all is well, and of each object to be deleted that it is not (S3).
+    EachRefused,
+    /// A megabit a second.
+    Slow,
 }
 
 #[derive(Debug)]
@@ -67,6 +97,7 @@ struct Shared {
     planned: Mutex<Vec<Planned>>,
     /// Told of every reply that is held.
     held: Notify,
+    late: Mutex<Vec<(Method, Url, HeaderMap, Bytes)>>,
 }
 
 /// A running proxy; it ends with the value.
@@ -95,6 +126,7 @@ pub(crate) async fn registry_behind_a_proxy() -> (TestRegistry, Proxy) {
         client: Client::new(),
         planned: Mutex::default(),
         held: Notify::new(),
+        late: Mutex::default(),
     });
     let mut serving = JoinSet::new();
     serving.spawn(accept(listener, Arc::clone(&shared)));
@@ -122,6 +154,17 @@ impl Proxy {
     /// Waits until the store has done what is not replied to.
     pub(crate) async fn holds_a_reply(&self) {
         timeout(LIMIT, self.shared.held.notified()).await.unwrap();
+    }
+
+    /// Sends on what was late, and gives the answers' status codes.
+    pub(crate) async fn deliver_late(&self) -> Vec<StatusCode> {
+        let late = std::mem::take(&mut *self.shared.late.lock().unwrap());
+        let mut statuses = Vec::new();
+        for (method, target, headers, body) in late {
+            let answer = self.shared.forward(&method, target, &headers, body).await;
+            statuses.push(answer.unwrap().status());
+        }
+        statuses
     }
 
     /// Goes wrong no more.
@@ -152,25 +195,57 @@ impl Shared {
     async fn pass(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<Body>, Error> {
         let (head, body) = request.into_parts();
         let body = to_bytes(Body::new(body), usize::MAX).await.map_err(Error::other)?;
+        let Some(fault) = self.fault(call(&head.method, &head.uri)) else {
+            return self
+                .forward(&head.method, self.target(&head.uri), &head.headers, body)
+                .await;
+        };
+        if let Some(answer) = in_place_of_the_store(fault, &head.uri, &body) {
+            return Ok(answer);
+        }
+        let body = self.kept_or(fault, &head, body).await?;
         let target = self.target(&head.uri);
-        let forward = |body| self.forward(&head.method, target.clone(), &head.headers, body);
-        match self.fault(call(&head.method, &head.uri)) {
-            None => forward(body).await,
-            Some(Fault::ReplyLost) => {
-                forward(body).await?;
-                Err(Error::from(ErrorKind::ConnectionAborted))
-            }
-            Some(Fault::ReplyHeld) => {
-                forward(body).await?;
+        let answer = self.forward(&head.method, target, &head.headers, body).await?;
+        self.changed(fault, answer).await
+    }
+
+    /// The body as it gets to the store, unless it does not.
+    async fn kept_or(&self, fault: Fault, head: &Parts, body: Bytes) -> Result<Bytes, Error> {
+        match fault {
+            Fault::BodyCut => Ok(body.slice(..body.len() / 2)),
+            Fault::BitFlipped => Ok(flipped(&body)),
+            Fault::Held => {
                 self.held.notify_one();
                 pending().await
             }
-            Some(Fault::BodyCut) => forward(body.slice(..body.len() / 2)).await,
-            Some(Fault::AnswerCut) => cut(forward(body).await?).await,
-            Some(Fault::Unavailable) => Ok(said(StatusCode::SERVICE_UNAVAILABLE, "SlowDown")),
-            Some(Fault::OnlySaidDone) => Ok(said(StatusCode::OK, "")),
-            Some(Fault::ErrorInSuccess) => Ok(said(StatusCode::OK, "AccessDenied")),
+            Fault::Late => {
+                let late = (head.method.clone(), self.target(&head.uri), head.headers.clone(), body);
+                self.late.lock().unwrap().push(late);
+                Err(Error::from(ErrorKind::ConnectionAborted))
+            }
+            _ => Ok(body),
         }
+    }
+
+    /// What becomes of the store's answer.
+    async fn changed(&self, fault: Fault, mut answer: Response<Body>) -> Result<Response<Body>, Error> {
+        match fault {
+            Fault::ReplyLost => return Err(Error::from(ErrorKind::ConnectionAborted)),
+            Fault::ReplyHeld => {
+                self.held.notify_one();
+                return pending().await;
+            }
+            Fault::AnswerCut => return cut(answer).await,
+            Fault::Slow => return slow(answer).await,
+            Fault::ErrorWithBytes => *answer.status_mut() = StatusCode::INTERNAL_SERVER_ERROR,
+            Fault::NoEtag => drop(answer.headers_mut().remove("etag")),
+            Fault::WrongEtag => {
+                let wrong = "\"00000000000000000000000000000000\"";
+                answer.headers_mut().insert("etag", wrong.parse().unwrap());
+            }
+            _ => {}
+        }
+        Ok(answer)
     }
 
     fn fault(&self, call: Call) -> Option<Fault> {
@@ -221,6 +296,60 @@ fn said(status: StatusCode, code: &str) -> Response<Body> {
     answer
 }
 
+fn flipped(body: &Bytes) -> Bytes {
+    let mut bytes = body.to_vec();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    bytes.into()
+}
+
+/// The answers that the store knows nothing of.
+fn in_place_of_the_store(fault: Fault, uri: &Uri, body: &Bytes) -> Option<Response<Body>> {
+    match fault {
+        Fault::Unavailable => Some(said(StatusCode::SERVICE_UNAVAILABLE, "SlowDown")),
+        Fault::OnlySaidDone => Some(said(StatusCode::OK, "")),
+        Fault::ErrorInSuccess => Some(said(StatusCode::OK, "AccessDenied")),
+        Fault::Says(status) => Some(said(StatusCode::from_u16(status).unwrap(), "Refused")),
+        Fault::NotFound => Some(said(StatusCode::NOT_FOUND, "NoSuchKey")),
+        Fault::EmptyList => Some(empty_list(uri)),
+        Fault::EachRefused => Some(each_refused(body)),
+        _ => None,
+    }
+}
+
+fn each_refused(body: &Bytes) -> Response<Body> {
+    let asked = String::from_utf8_lossy(body);
+    let keys = asked
+        .split("<Key>")
+        .skip(1)
+        .map(|rest| rest.split("</Key>").next().unwrap());
+    let errors: String = keys
+        .map(|key| format!("<Error><Key>{key}</Key><Code>AccessDenied</Code><Message>no</Message></Error>"))
+        .collect();
+    Response::new(Body::from(format!("<DeleteResult>{errors}</DeleteResult>")))
+}
+
+fn empty_list(uri: &Uri) -> Response<Body> {
+    let azure = uri.query().unwrap_or_default().contains("comp=list");
+    let body = if azure {
+        "<EnumerationResults><Blobs></Blobs><NextMarker/></EnumerationResults>"
+    } else {
+        "<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>"
+    };
+    Response::new(Body::from(body))
+}
+
+async fn slow(answer: Response<Body>) -> Result<Response<Body>, Error> {
+    let (head, body) = answer.into_parts();
+    let body = to_bytes(body, usize::MAX).await.map_err(Error::other)?;
+    let pieces: Vec<Bytes> = body.chunks(12_500).map(Bytes::copy_from_slice).collect();
+    let paced = stream::iter(pieces).then(|piece| async move {
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        Ok::<_, Error>(piece)
+    });
+    Ok(Response::from_parts(head, Body::from_stream(paced)))
+}
+
 async fn cut(answer: Response<Body>) -> Result<Response<Body>, Error> {
     let (head, body) = answer.into_parts();
     let body = to_bytes(body, usize::MAX).await.map_err(Error::other)?;
@@ -242,7 +371,12 @@ fn call(method: &Method, uri: &Uri) -> Call {
         (&Method::PUT, None) if has("partNumber") => Call::Part,
         (&Method::PUT, None) if !has("restype") => Call::Put,
         (&Method::POST, None) if has("uploadId") => Call::Complete,
-        (&Method::GET, None) if !has("list-type") => Call::Read,
+        (&Method::POST, None) if has("delete") => Call::Delete,
+        (&Method::HEAD, _) => Call::Head,
+        (&Method::DELETE, _) => Call::Delete,
+        (&Method::GET, Some("list")) => Call::List,
+        (&Method::GET, None) if has("list-type") => Call::List,
+        (&Method::GET, None) => Call::Read,
         _ => Call::Other,
     }
 }
