@@ -319,14 +319,15 @@ fn in_place_of_the_store(fault: Fault, uri: &Uri, body: &Bytes) -> Option<Respon
 
 fn each_refused(body: &Bytes) -> Response<Body> {
     let asked = String::from_utf8_lossy(body);
-    let keys = asked
+    let mut answer = "<DeleteResult>".to_owned();
+    for key in asked
         .split("<Key>")
         .skip(1)
-        .map(|rest| rest.split("</Key>").next().unwrap());
-    let errors: String = keys
-        .map(|key| format!("<Error><Key>{key}</Key><Code>AccessDenied</Code><Message>no</Message></Error>"))
-        .collect();
-    Response::new(Body::from(format!("<DeleteResult>{errors}</DeleteResult>")))
+        .map(|rest| rest.split("</Key>").next().unwrap())
+    {
+        answer = format!("{answer}<Error><Key>{key}</Key><Code>AccessDenied</Code><Message>no</Message></Error>");
+    }
+    Response::new(Body::from(answer + "</DeleteResult>"))
 }
 
 fn empty_list(uri: &Uri) -> Response<Body> {
