@@ -12,17 +12,36 @@ CREATE TABLE namespaces (
     created_at INTEGER NOT NULL
 ) STRICT;
 
+-- AUTOINCREMENT: the number of a repository that was deleted is not given to another one.
 CREATE TABLE repositories (
     namespace_id INTEGER NOT NULL REFERENCES namespaces (id),
-    id INTEGER PRIMARY KEY,
-    path TEXT NOT NULL UNIQUE,
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    path TEXT NOT NULL,
     created_at INTEGER NOT NULL,
     updated_at INTEGER NOT NULL,
     last_published_at INTEGER,
     deleted_at INTEGER,
     UNIQUE (namespace_id, id)
 ) STRICT;
-CREATE INDEX repositories_deleted ON repositories (deleted_at) WHERE deleted_at IS NOT NULL;
+-- A deleted repository keeps its path beside the one that took its place.
+CREATE UNIQUE INDEX repositories_path ON repositories (path) WHERE deleted_at IS NULL;
+
+-- Repositories that are hidden and whose rows are being removed, batch by batch, and those of late that are done.
+-- id: the repository's. worked_at: when a batch was removed last, so that each has its turn.
+CREATE TABLE repository_deletions (
+    id INTEGER PRIMARY KEY,
+    namespace_id INTEGER NOT NULL,
+    path TEXT NOT NULL,
+    tags INTEGER NOT NULL,
+    manifests INTEGER NOT NULL,
+    blobs INTEGER NOT NULL,
+    requested_at INTEGER NOT NULL,
+    worked_at INTEGER NOT NULL,
+    finished_at INTEGER
+) STRICT;
+CREATE INDEX repository_deletions_open ON repository_deletions (worked_at) WHERE finished_at IS NULL;
+CREATE INDEX repository_deletions_done ON repository_deletions (finished_at) WHERE finished_at IS NOT NULL;
+CREATE INDEX repository_deletions_by_path ON repository_deletions (path, requested_at);
 
 -- The bytes of a digest, once for the whole registry. An object key is never written twice and never reused.
 CREATE TABLE blobs (

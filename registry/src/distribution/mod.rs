@@ -8,6 +8,7 @@
 mod claim;
 mod collect;
 mod discovery;
+mod erase;
 mod error;
 mod integrity;
 mod manifests;
@@ -25,6 +26,7 @@ mod uploads;
 pub use crate::metadata::reviews::Subject as Reviews;
 pub use collect::{Budget, CollectorStatus, Delays, Queue, Reaped, Reviewed, Untagged};
 pub use discovery::{Listing, ReferrerCursor, ReferrerEntry, Referrers, ReferrersPage};
+pub use erase::{Erased, Removed, RepositoryDeletion};
 pub use error::{BodyError, Error, Switch};
 pub use integrity::Integrity;
 pub use manifests::{ManifestPut, StoredAs, WrongSize};
@@ -40,7 +42,9 @@ use crate::clock::{Clock, micros_of};
 use crate::metadata::reviews::{Due, Reason};
 use crate::metadata::{Metadata, Micros};
 use promises::Promises;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
 /// Bounds and times of the workflows.
@@ -110,6 +114,8 @@ pub struct Distribution {
     promises: Promises,
     /// What must still be done for requests that were dropped; a stop waits for it.
     afterwards: TaskTracker,
+    /// Told when a repository was deleted: its rows are to be removed.
+    deletions: Arc<Notify>,
 }
 
 /// How often a transaction is tried again after it met a concurrent one.
@@ -127,6 +133,7 @@ impl Distribution {
             integrity: Integrity::default(),
             promises: Promises::default(),
             afterwards: TaskTracker::new(),
+            deletions: Arc::default(),
         }
     }
 

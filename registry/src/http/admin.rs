@@ -2,6 +2,7 @@
 
 use super::deleted;
 use super::management::{self, Management};
+use super::repositories;
 use super::scrub;
 use crate::blobs::BlobStore;
 use crate::distribution::Distribution;
@@ -46,6 +47,7 @@ pub fn admin_router(admin: Admin) -> Router {
     let managed = Router::new()
         .route("/management/v1/status", get(status))
         .merge(deleted::routes())
+        .merge(repositories::routes())
         .merge(scrub::routes())
         .route_layer(guard);
     Router::new()

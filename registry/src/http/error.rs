@@ -34,6 +34,8 @@ pub(super) enum ApiError {
     Cursor,
     #[error("{0}")]
     Call(&'static str),
+    #[error("no such deletion of a repository; those that are done are forgotten after 30 days")]
+    DeletionUnknown,
     #[error("upload session is not known: it has ended or expired, start a new one")]
     UploadUnknown,
     #[error("Content-Range must be <first byte>-<last byte>")]
@@ -107,6 +109,7 @@ impl ApiError {
             Self::Cursor | Self::Page(PageError::PaginationNumberInvalid { .. }) => {
                 (StatusCode::BAD_REQUEST, ErrorCode::PaginationNumberInvalid)
             }
+            Self::DeletionUnknown => (StatusCode::NOT_FOUND, ErrorCode::NameUnknown),
             Self::Call(_) => (StatusCode::BAD_REQUEST, ErrorCode::Unsupported),
             Self::UploadUnknown => (StatusCode::NOT_FOUND, ErrorCode::BlobUploadUnknown),
             Self::ContentRange { .. } => (StatusCode::RANGE_NOT_SATISFIABLE, ErrorCode::BlobUploadInvalid),

@@ -23,6 +23,7 @@ mod push;
 mod ranges;
 mod redirect;
 mod referrers;
+mod repositories;
 mod screen;
 mod scrub;
 mod shown;

@@ -33,7 +33,12 @@ statements! {
         "blobs.find_mountable",
         "SELECT b.digest, b.size, b.object_key, b.corrupt_at
          FROM blobs b
-         WHERE b.digest = $1 AND EXISTS (SELECT 1 FROM blob_links l WHERE l.digest = $1)",
+         WHERE b.digest = $1 AND EXISTS (
+             SELECT 1
+             FROM blob_links l
+             JOIN repositories r ON r.namespace_id = l.namespace_id AND r.id = l.repository_id
+             WHERE l.digest = $1 AND r.deleted_at IS NULL
+         )",
     );
     ADD = Statement::both(
         "blobs.add",

@@ -16,6 +16,7 @@ mod connect;
 pub mod corrupt;
 pub mod deleted_manifests;
 pub mod deleted_tags;
+pub mod erasing;
 mod error;
 mod known;
 pub mod leases;
@@ -25,6 +26,7 @@ mod postgres;
 pub mod referrers;
 pub mod removals;
 pub mod repositories;
+pub mod repository_deletions;
 pub mod reviews;
 pub mod scrub;
 mod session;
@@ -54,12 +56,14 @@ fn every_statement() -> impl Iterator<Item = &'static statement::Statement> {
         collect::links::ALL,
         collect::manifests::ALL,
         collector::ALL,
+        erasing::ALL,
         leases::ALL,
         manifests::ALL,
         migrations::ALL,
         referrers::ALL,
         removals::ALL,
         repositories::ALL,
+        repository_deletions::ALL,
         reviews::ALL,
         scrub::ALL,
         tags::ALL,

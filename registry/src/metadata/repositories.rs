@@ -31,7 +31,7 @@ statements! {
          FROM repositories
          WHERE path = $1 AND deleted_at IS NULL",
     );
-    // As `manifests.present_among`: whoever sets deleted_at locks the row FOR UPDATE first.
+    // Whoever removes the rows of a deleted repository waits for this lock.
     KEEP = Statement::each(
         "repositories.keep",
         "SELECT namespace_id, id
@@ -42,18 +42,26 @@ statements! {
          WHERE path = $1 AND deleted_at IS NULL
          FOR KEY SHARE",
     );
-    // Waits for everyone who writes to the repository, and keeps the next ones waiting. Deleted ones too: they are
-    // revived under the lock.
+    // Waits for everyone who writes to the repository, and keeps the next ones waiting.
     HOLD = Statement::each(
         "repositories.hold",
-        "SELECT namespace_id, id FROM repositories WHERE path = $1",
-        "SELECT namespace_id, id FROM repositories WHERE path = $1 FOR UPDATE",
+        "SELECT namespace_id, id FROM repositories WHERE path = $1 AND deleted_at IS NULL",
+        "SELECT namespace_id, id FROM repositories WHERE path = $1 AND deleted_at IS NULL FOR UPDATE",
     );
-    REVIVE = Statement::both(
-        "repositories.revive",
-        "UPDATE repositories
-         SET deleted_at = NULL, updated_at = $3
-         WHERE namespace_id = $1 AND id = $2 AND deleted_at IS NOT NULL",
+    // Waits for nobody who only keeps the repository: on PostgreSQL a busy one would never be let go of.
+    HIDE = Statement::both(
+        "repositories.hide",
+        "UPDATE repositories SET deleted_at = $2 WHERE path = $1 AND deleted_at IS NULL RETURNING namespace_id, id",
+    );
+    HOLD_HIDDEN = Statement::each(
+        "repositories.hold_hidden",
+        "SELECT 1 FROM repositories WHERE namespace_id = $1 AND id = $2 AND deleted_at IS NOT NULL",
+        "SELECT 1 FROM repositories WHERE namespace_id = $1 AND id = $2 AND deleted_at IS NOT NULL
+         FOR UPDATE SKIP LOCKED",
+    );
+    REMOVE = Statement::both(
+        "repositories.remove",
+        "DELETE FROM repositories WHERE namespace_id = $1 AND id = $2",
     );
     ADD_NAMESPACE = Statement::both(
         "namespaces.add",
@@ -66,15 +74,15 @@ statements! {
         "repositories.add",
         "INSERT INTO repositories (namespace_id, path, created_at, updated_at)
          VALUES ($1, $2, $3, $3)
-         ON CONFLICT (path) DO UPDATE
-         SET deleted_at = NULL, updated_at = excluded.updated_at
+         ON CONFLICT (path) WHERE deleted_at IS NULL DO UPDATE
+         SET updated_at = excluded.updated_at
          RETURNING namespace_id, id",
     );
     ADD_NEW = Statement::both(
         "repositories.add_new",
         "INSERT INTO repositories (namespace_id, path, created_at, updated_at)
          VALUES ($1, $2, $3, $3)
-         ON CONFLICT (path) DO NOTHING
+         ON CONFLICT (path) WHERE deleted_at IS NULL DO NOTHING
          RETURNING namespace_id, id",
     );
     PUBLISHED = Statement::both(
@@ -121,8 +129,8 @@ pub async fn keep(tx: &mut Tx, name: &RepositoryName) -> Result<Option<Repositor
     .await
 }
 
-/// The repository at a path, made when it did not exist, revived when it was deleted, and held against deletion until
-/// the end of the transaction.
+/// The repository at a path, made when it did not exist, and held against removal until the end of the transaction. One
+/// that was deleted is not touched: another takes its place.
 ///
 /// # Errors
 /// `Conflict` when another transaction made or removed it meanwhile.
@@ -152,14 +160,40 @@ pub async fn ensure_alone(tx: &mut Tx, name: &RepositoryName, now: Micros) -> Re
             key(row.int(0)?, row.int(1)?)
         })
         .await?;
-    if let Some(held) = held {
-        let values = [Value::Int(held.namespace), Value::Int(held.repository), Value::Int(now)];
-        tx.execute(&REVIVE, &values).await?;
-        return Ok(Some(held));
+    if held.is_some() {
+        return Ok(held);
     }
     let namespace = ensure_namespace(tx, name.namespace(), now).await?;
     let values = [Value::Int(namespace), Value::Text(name.as_str()), Value::Int(now)];
     tx.one(&ADD_NEW, &values, |row| key(row.int(0)?, row.int(1)?)).await
+}
+
+/// Hides the repository at a path from everybody who does not hold it already. `Ok(None)`: there is none.
+///
+/// # Errors
+/// As any statement.
+pub async fn hide(tx: &mut Tx, name: &RepositoryName, now: Micros) -> Result<Option<RepositoryKey>, Error> {
+    let values = [Value::Text(name.as_str()), Value::Int(now)];
+    tx.one(&HIDE, &values, |row| key(row.int(0)?, row.int(1)?)).await
+}
+
+/// Holds a hidden repository alone until the end of the transaction. `Ok(false)`: somebody who was there before it was
+/// hidden is not done yet.
+///
+/// # Errors
+/// As any statement.
+pub async fn hold_hidden(tx: &mut Tx, of: RepositoryKey) -> Result<bool, Error> {
+    let values = [Value::Int(of.namespace), Value::Int(of.repository)];
+    Ok(tx.one(&HOLD_HIDDEN, &values, |_| Ok(())).await?.is_some())
+}
+
+/// Removes the row of a repository that has nothing any more.
+///
+/// # Errors
+/// `Conflict` when something of it is left.
+pub async fn remove(tx: &mut Tx, of: RepositoryKey) -> Result<(), Error> {
+    let values = [Value::Int(of.namespace), Value::Int(of.repository)];
+    tx.execute(&REMOVE, &values).await.map(drop)
 }
 
 async fn ensure_namespace(tx: &mut Tx, name: &str, now: Micros) -> Result<i64, Error> {

@@ -22,6 +22,7 @@ mod proxies;
 mod ranges;
 mod redirect;
 mod referrers;
+mod repository_deletion;
 mod scrub;
 mod settings;
 mod slow_clients;

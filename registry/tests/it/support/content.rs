@@ -60,3 +60,9 @@ pub(crate) fn artifact(config: &Digest, artifact_type: &str, subject: &Digest) -
     })
     .to_string()
 }
+
+/// The same manifest with a number, and so with another digest.
+pub(crate) fn numbered(manifest: &str, number: usize) -> String {
+    let member = format!("\"number\":{number},\"schemaVersion\"");
+    manifest.replace("\"schemaVersion\"", &member)
+}

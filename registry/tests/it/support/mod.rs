@@ -1,6 +1,7 @@
 //! A registry for one test, and what tests do with it.
 #![expect(clippy::unwrap_used, reason = "a test's tool stops where it fails")]
 
+pub(crate) mod bench;
 pub(crate) mod certificates;
 pub(crate) mod content;
 pub(crate) mod objects;
@@ -152,6 +153,13 @@ impl TestRegistry {
     /// True when only one process at a time can use the database.
     pub(crate) fn database_is_local(&self) -> bool {
         matches!(self.config.database, Database::Sqlite { .. })
+    }
+
+    /// Stops the server, and gives its settings.
+    pub(crate) async fn stopped(self) -> Config {
+        let config = self.config.clone();
+        self.stop().await;
+        config
     }
 
     pub(crate) async fn stop(self) {

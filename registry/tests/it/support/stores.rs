@@ -173,3 +173,22 @@ pub(crate) async fn execute(config: &Config, sql: &'static str) {
         }
     }
 }
+
+/// How often the database had to fail a transaction because several waited for each other in a circle, once nobody is
+/// connected any more: PostgreSQL counts it when a connection ends. SQLite has one writer.
+pub(crate) async fn circles(config: Config) -> i64 {
+    let Database::Postgres { .. } = config.database else {
+        return 0;
+    };
+    let others = "SELECT count(*) FROM pg_stat_activity
+        WHERE datname = current_database() AND application_name = 'berth-registry'";
+    let gone = async {
+        while count(&config, others).await > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    let limit = std::time::Duration::from_secs(30);
+    tokio::time::timeout(limit, gone).await.unwrap();
+    let circles = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
+    count(&config, circles).await
+}

@@ -1,51 +1,21 @@
 //! The end of the retention.
 
 use super::REPOSITORY;
-use crate::support::content::{image, index, sha256};
-use crate::support::{migrate, stores};
-use berth_registry::blobs::{BlobStore, Options};
-use berth_registry::clock::Clock;
-use berth_registry::config::Config;
-use berth_registry::distribution::{
-    Chunk, Distribution, Error, Expired, Limits, ManifestPut, NotRestorable, Restorable, Rules,
-};
-use berth_registry::metadata::Metadata;
-use berth_registry::server;
-use bytes::Bytes;
-use futures::stream;
-use oci::{Digest, Reference, RepositoryName, media_type};
+use crate::support::bench::Bench;
+use crate::support::content::{image, index, numbered};
+use crate::support::stores;
+use berth_registry::distribution::{Error, Expired, Limits, NotRestorable, Restorable};
+use oci::{RepositoryName, media_type};
 use std::time::Duration;
 
 const HOUR: Duration = Duration::from_hours(1);
 
-/// The workflows over the stores of a configuration, which keep what is deleted for an hour of a clock that stands.
-struct Bench {
-    config: Config,
-    distribution: Distribution,
-    clock: Clock,
-    _folder: tempfile::TempDir,
-}
-
 async fn bench() -> Bench {
-    let (config, folder) = stores::fresh().await;
-    migrate(&config).await;
-    let metadata = Metadata::connect(&server::database_target(&config.database))
-        .await
-        .unwrap();
-    let store = BlobStore::open(&server::store_target(&config.storage), &Options::default())
-        .await
-        .unwrap();
-    let clock = Clock::standing_at(1_000_000_000_000_000);
-    let limits = Limits {
+    Bench::with(Limits {
         deletion_retention: HOUR,
         ..Limits::default()
-    };
-    Bench {
-        distribution: Distribution::new(metadata, store, clock.clone(), limits, Rules::default()),
-        config,
-        clock,
-        _folder: folder,
-    }
+    })
+    .await
 }
 
 fn repository() -> RepositoryName {
@@ -53,59 +23,18 @@ fn repository() -> RepositoryName {
 }
 
 impl Bench {
-    async fn push_blob(&self, bytes: &'static [u8]) -> Digest {
-        let (digest, repository) = (sha256(bytes), repository());
-        let upload = self.distribution.start_upload(&repository).await.unwrap();
-        let chunk = Chunk {
-            range: None,
-            length: None,
-            body: stream::iter([Ok(Bytes::from_static(bytes))]),
-        };
-        let finished = self.distribution.finish_upload(&repository, upload.id, digest, chunk);
-        finished.await.unwrap();
-        digest
-    }
-
-    async fn put(&self, tag: &str, media_type: &str, body: &str) -> Digest {
-        let put = ManifestPut {
-            reference: &Reference::Tag(tag.parse().unwrap()),
-            tags: &[],
-            content_type: Some(media_type),
-            payload: body.as_bytes(),
-        };
-        let stored = self.distribution.put_manifest(&repository(), put).await.unwrap();
-        stored.digest
-    }
-
-    async fn push_image(&self, tag: &str) -> Digest {
-        let (config, layer) = (self.push_blob(b"{}").await, self.push_blob(b"layer").await);
-        self.put(tag, media_type::OCI_MANIFEST, &image(&config, &[layer])).await
-    }
-
-    async fn delete(&self, reference: &str) {
-        let reference = reference.parse().unwrap();
-        self.distribution
-            .delete_manifest(&repository(), &reference)
-            .await
-            .unwrap();
-    }
-
     async fn expire(&self) -> (u64, u64) {
         let Expired { tags, manifests } = self.distribution.expire_deleted().await.unwrap();
         (tags, manifests)
-    }
-
-    async fn rows(&self, sql: &'static str) -> i64 {
-        stores::count(&self.config, sql).await
     }
 }
 
 #[tokio::test]
 async fn a_deletion_is_final_when_its_retention_is_over_and_what_it_kept_is_reviewed() {
     let bench = bench().await;
-    let digest = bench.push_image("v1").await;
+    let digest = bench.push_image(REPOSITORY, "v1").await;
     let (repository, restorable) = (repository(), Restorable::Manifest(&digest));
-    bench.delete(&digest.to_string()).await;
+    bench.delete(REPOSITORY, &digest.to_string()).await;
     let asked = "SELECT count(*) FROM reviews WHERE kind = 2 AND reason = 'manifest_delete'";
     assert_eq!(bench.rows(asked).await, 0, "everything is kept");
 
@@ -134,8 +63,8 @@ async fn a_deletion_is_final_when_its_retention_is_over_and_what_it_kept_is_revi
 #[tokio::test]
 async fn the_manifest_of_a_tag_is_reviewed_when_the_tag_is_gone_for_good() {
     let bench = bench().await;
-    bench.push_image("v1").await;
-    bench.delete("v1").await;
+    bench.push_image(REPOSITORY, "v1").await;
+    bench.delete(REPOSITORY, "v1").await;
     let asked = "SELECT count(*) FROM reviews WHERE kind = 1 AND reason = 'tag_delete'";
     assert_eq!(bench.rows(asked).await, 0);
 
@@ -149,9 +78,11 @@ async fn the_manifest_of_a_tag_is_reviewed_when_the_tag_is_gone_for_good() {
 #[tokio::test]
 async fn an_index_is_sparse_once_its_deleted_child_is_gone_for_good() {
     let bench = bench().await;
-    let child = bench.push_image("child").await;
-    bench.put("list", media_type::OCI_INDEX, &index(&[child])).await;
-    bench.delete(&child.to_string()).await;
+    let child = bench.push_image(REPOSITORY, "child").await;
+    bench
+        .put(REPOSITORY, "list", media_type::OCI_INDEX, &index(&[child]))
+        .await;
+    bench.delete(REPOSITORY, &child.to_string()).await;
     let missing = "SELECT count(*) FROM missing_references WHERE kind = 4";
     assert_eq!(bench.rows(missing).await, 0);
 
@@ -160,19 +91,19 @@ async fn an_index_is_sparse_once_its_deleted_child_is_gone_for_good() {
 
     assert_eq!(bench.rows(missing).await, 1);
     assert_eq!(bench.rows("SELECT count(*) FROM manifest_children").await, 0);
-    bench.push_image("child").await;
+    bench.push_image(REPOSITORY, "child").await;
     assert_eq!(bench.rows(missing).await, 0);
 }
 
 #[tokio::test]
 async fn what_was_restored_or_pushed_again_in_time_does_not_go() {
     let bench = bench().await;
-    let digest = bench.push_image("v1").await;
-    bench.delete(&digest.to_string()).await;
+    let digest = bench.push_image(REPOSITORY, "v1").await;
+    bench.delete(REPOSITORY, &digest.to_string()).await;
     let restorable = Restorable::Manifest(&digest);
     bench.distribution.restore(&repository(), restorable).await.unwrap();
-    bench.delete(&digest.to_string()).await;
-    bench.push_image("v2").await;
+    bench.delete(REPOSITORY, &digest.to_string()).await;
+    bench.push_image(REPOSITORY, "v2").await;
 
     bench.clock.advance(2 * HOUR);
 
@@ -183,14 +114,14 @@ async fn what_was_restored_or_pushed_again_in_time_does_not_go() {
 #[tokio::test]
 async fn deletions_at_one_time_of_a_standing_clock_are_told_apart() {
     let bench = bench().await;
-    let digest = bench.push_image("v1").await;
+    let digest = bench.push_image(REPOSITORY, "v1").await;
     for _ in 0..3 {
-        bench.push_image("v1").await;
-        bench.delete("v1").await;
+        bench.push_image(REPOSITORY, "v1").await;
+        bench.delete(REPOSITORY, "v1").await;
     }
-    bench.push_image("v2").await;
+    bench.push_image(REPOSITORY, "v2").await;
 
-    bench.delete(&digest.to_string()).await;
+    bench.delete(REPOSITORY, &digest.to_string()).await;
     let restorable = Restorable::Manifest(&digest);
     let restored = bench.distribution.restore(&repository(), restorable).await.unwrap();
 
@@ -201,12 +132,16 @@ async fn deletions_at_one_time_of_a_standing_clock_are_told_apart() {
 #[tokio::test]
 async fn many_old_deletions_are_ended_once_by_all_who_end_them_at_once() {
     let bench = bench().await;
-    let (config, layer) = (bench.push_blob(b"{}").await, bench.push_blob(b"layer").await);
+    let (config, layer) = (
+        bench.push_blob(REPOSITORY, b"{}").await,
+        bench.push_blob(REPOSITORY, b"layer").await,
+    );
     for number in 0..120 {
-        let body =
-            image(&config, &[layer]).replace("\"schemaVersion\":2", &format!("\"n\":{number},\"schemaVersion\":2"));
-        let digest = bench.put(&format!("v{number}"), media_type::OCI_MANIFEST, &body).await;
-        bench.delete(&digest.to_string()).await;
+        let body = numbered(&image(&config, &[layer]), number);
+        let digest = bench
+            .put(REPOSITORY, &format!("v{number}"), media_type::OCI_MANIFEST, &body)
+            .await;
+        bench.delete(REPOSITORY, &digest.to_string()).await;
     }
     bench.clock.advance(2 * HOUR);
 

@@ -1,38 +1,11 @@
 //! Deleting, restoring and pushing at once.
 
 use super::{REPOSITORY, keeping, manifest, manifest_path, push_index, put, tag, undelete};
-use crate::support::content::{image, sha256};
-use crate::support::serve::LIMIT;
+use crate::support::content::{image, numbered, sha256};
 use crate::support::{TestRegistry, stores};
-use berth_registry::config::Database;
 use futures::{StreamExt, stream};
 use oci::media_type;
 use reqwest::StatusCode;
-use tokio::time::timeout;
-
-/// How often the database had to fail a transaction because several waited for each other in a circle. SQLite has one
-/// writer. PostgreSQL counts them when a connection ends.
-async fn circles(registry: TestRegistry) -> i64 {
-    let config = registry.config.clone();
-    registry.stop().await;
-    let Database::Postgres { .. } = config.database else {
-        return 0;
-    };
-    let others = "SELECT count(*) FROM pg_stat_activity
-        WHERE datname = current_database() AND application_name = 'berth-registry'";
-    timeout(LIMIT, async {
-        while stores::count(&config, others).await > 0 {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await
-    .unwrap();
-    stores::count(
-        &config,
-        "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()",
-    )
-    .await
-}
 
 #[tokio::test]
 async fn an_image_that_is_pushed_deleted_and_restored_at_once_is_whole_or_gone() {
@@ -72,7 +45,7 @@ async fn an_image_that_is_pushed_deleted_and_restored_at_once_is_whole_or_gone()
     assert_eq!(stores::count(&registry.config, hidden).await, 0);
     let lost = "SELECT count(*) FROM manifest_blobs";
     assert_eq!(stores::count(&registry.config, lost).await, 2);
-    assert_eq!(circles(registry).await, 0);
+    assert_eq!(stores::circles(registry.stopped().await).await, 0);
 }
 
 /// Images whose tags all point now to one and now to another, while those are deleted.
@@ -80,7 +53,7 @@ async fn pushed_over_each_other(registry: &TestRegistry) -> Vec<StatusCode> {
     let config = registry.push_blob(REPOSITORY, b"{}").await;
     let names = ["a", "b", "c", "d", "e", "f"];
     let requests = (0..120).map(|n: usize| async move {
-        let body = image(&config, &[]).replace(":2,", &format!(":2,\"number\":{},", n % 3));
+        let body = numbered(&image(&config, &[]), n % 3);
         let digest = sha256(body.as_bytes());
         if n.is_multiple_of(4) {
             return registry.delete(&manifest_path(digest)).await.status();
@@ -99,6 +72,6 @@ async fn a_manifest_is_deleted_while_its_tags_move_and_nobody_waits_in_a_circle(
 
         let expected = |status: &StatusCode| [201, 202, 404].contains(&status.as_u16());
         assert!(answers.iter().all(expected), "{answers:?}");
-        assert_eq!(circles(registry).await, 0);
+        assert_eq!(stores::circles(registry.stopped().await).await, 0);
     }
 }
