@@ -2,10 +2,12 @@
 
 use super::error::Error;
 use super::{Distribution, due, retried};
+use crate::metadata::blobs::{self, Blob};
 use crate::metadata::reviews::{self, Reason, Subject};
-use crate::metadata::{RepositoryKey, Tx, blobs, leases, manifests, repositories};
+use crate::metadata::{Reader, RepositoryKey, Tx, leases, manifests, repositories};
 use crate::staging;
 use oci::{Digest, RepositoryName};
+use std::sync::Arc;
 
 /// Where the blob to mount may come from.
 #[derive(Debug, Clone, Copy)]
@@ -26,13 +28,13 @@ impl Distribution {
     pub async fn mount(&self, into: &RepositoryName, digest: Digest, from: MountSource<'_>) -> Result<bool, Error> {
         let mut reader = self.metadata.read().await?;
         let found = match from {
-            MountSource::Repository(source) => blobs::find_linked(&mut reader, source, &digest).await?,
-            MountSource::Anywhere => blobs::find_mountable(&mut reader, &digest).await?,
+            MountSource::Repository(source) => self.source(&mut reader, source, &digest).await?,
+            MountSource::Anywhere => blobs::find_mountable(&mut reader, &digest).await?.map(Arc::new),
             MountSource::Nowhere => None,
         };
         let found = match found {
             // What is there already needs no source.
-            None => blobs::find_linked(&mut reader, into, &digest).await?,
+            None => self.source(&mut reader, into, &digest).await?,
             found => found,
         };
         drop(reader);
@@ -42,6 +44,16 @@ impl Distribution {
         }
         staging::point("mount.found").await;
         retried(|| self.link(into, digest)).await
+    }
+
+    async fn source(
+        &self,
+        reader: &mut Reader,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<Option<Arc<Blob>>, Error> {
+        let linked = self.find_linked(reader, repository, digest).await?;
+        Ok(linked.map(|linked| linked.blob))
     }
 
     async fn link(&self, into: &RepositoryName, digest: Digest) -> Result<bool, Error> {

@@ -44,24 +44,17 @@ impl Distribution {
     ///
     /// # Errors
     /// `NameUnknown`, `BlobUnknown`, `BlobCorrupt`.
-    pub async fn promised_blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<Blob, Error> {
+    pub async fn promised_blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<Arc<Blob>, Error> {
         let end = self.lease_end();
-        let mut reader = self.metadata.read().await?;
-        let Some((blob, key)) = blobs::find_granted(&mut reader, repository, digest).await? else {
-            return Err(unknown(&mut reader, repository, digest).await);
-        };
-        drop(reader);
-        if blob.corrupt {
-            return Err(Error::BlobCorrupt(*digest));
-        }
-        if self.promises.cover(key, *digest, end) {
-            return Ok(blob);
+        let linked = self.linked(repository, digest).await?;
+        if self.promises.cover(linked.repository, *digest, end) {
+            return Ok(linked.blob);
         }
         staging::point("promise.found").await;
         self.promise(repository, digest, end).await
     }
 
-    async fn promise(&self, repository: &RepositoryName, digest: &Digest, end: Micros) -> Result<Blob, Error> {
+    async fn promise(&self, repository: &RepositoryName, digest: &Digest, end: Micros) -> Result<Arc<Blob>, Error> {
         let mut tx = self.metadata.begin().await?;
         let Some((blob, key)) = blobs::keep_linked(&mut tx, repository, digest).await? else {
             return Err(unknown(&mut tx, repository, digest).await);
@@ -73,7 +66,7 @@ impl Distribution {
         leases::promise(&mut tx, key, digest, end).await?;
         tx.commit().await?;
         self.promises.made(key, *digest, end);
-        Ok(blob)
+        Ok(Arc::new(blob))
     }
 }
 

@@ -4,7 +4,7 @@ use super::Distribution;
 use super::error::Error;
 use super::promises::unknown;
 use crate::blobs::{BlobBody, SMALL};
-use crate::metadata::blobs::{self, Blob};
+use crate::metadata::blobs::{self, Blob, Granted};
 use crate::metadata::manifests::{self, StoredManifest};
 use crate::metadata::{self, Reader, RepositoryKey};
 use bytes::Bytes;
@@ -22,19 +22,48 @@ impl Distribution {
     /// # Errors
     /// `NameUnknown`, `BlobUnknown`, `BlobCorrupt`.
     pub async fn blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<Arc<Blob>, Error> {
-        let asked = self.ask_blob(repository, digest);
-        self.metadata.blob_or((repository, digest), asked).await
+        let linked = self.linked(repository, digest).await?;
+        Ok(Arc::clone(&linked.blob))
     }
 
-    async fn ask_blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<Arc<Blob>, Error> {
-        let mut reader = self.metadata.read().await?;
-        if let Some(blob) = blobs::find_linked(&mut reader, repository, digest).await? {
-            if blob.corrupt {
-                return Err(Error::BlobCorrupt(*digest));
+    /// The blob, and the repository that has it.
+    pub(super) async fn linked(&self, repository: &RepositoryName, digest: &Digest) -> Result<Granted, Error> {
+        let asked = async {
+            let mut reader = self.metadata.read().await?;
+            match self.find_linked(&mut reader, repository, digest).await? {
+                Some(linked) => Ok(linked),
+                None => Err(unknown(&mut reader, repository, digest).await),
             }
-            return Ok(Arc::new(blob));
+        };
+        let linked = self.metadata.linked_or((repository, digest), asked).await?;
+        if linked.blob.corrupt {
+            return Err(Error::BlobCorrupt(*digest));
         }
-        Err(unknown(&mut reader, repository, digest).await)
+        Ok(linked)
+    }
+
+    /// The same, as the database says it; also of a corrupt one.
+    pub(super) async fn find_linked(
+        &self,
+        reader: &mut Reader,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<Option<Granted>, metadata::Error> {
+        let mut key = self.metadata.key_hint(repository);
+        let mut found = match key {
+            Some(key) => blobs::find_linked(reader, (key, repository), digest).await?,
+            None => None,
+        };
+        if found.is_none() {
+            key = self.metadata.look_up(reader, repository).await?;
+            if let Some(key) = key {
+                found = blobs::find_linked(reader, (key, repository), digest).await?;
+            }
+        }
+        Ok(key.zip(found).map(|(repository, blob)| Granted {
+            repository,
+            blob: Arc::new(blob),
+        }))
     }
 
     /// All bytes of a blob, when they are so few that it is best to have them in memory; they are those of its digest.

@@ -6,6 +6,7 @@ use super::repositories::RepositoryKey;
 use super::session::{Reader, Tx};
 use super::statement::{Row, Statement, Value, statements, stored_size};
 use oci::{Digest, RepositoryName};
+use std::sync::Arc;
 
 /// Where the bytes of a digest are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,14 +21,26 @@ pub struct Blob {
     pub corrupt: bool,
 }
 
+/// A blob as the right of one repository.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Granted {
+    /// The repository.
+    pub repository: RepositoryKey,
+    /// The blob.
+    pub blob: Arc<Blob>,
+}
+
 statements! {
+    // As `manifests.by_digest`: the repository's key may be an old hint, and PostgreSQL would plan a join at length.
     FIND_LINKED = Statement::both(
         "blobs.find_linked",
-        "SELECT b.digest, b.size, b.object_key, b.corrupt_at, l.namespace_id, l.repository_id
-         FROM repositories r
-         JOIN blob_links l ON l.namespace_id = r.namespace_id AND l.repository_id = r.id
-         JOIN blobs b ON b.digest = l.digest
-         WHERE r.path = $1 AND r.deleted_at IS NULL AND l.digest = $2 AND b.digest = $2",
+        "SELECT b.digest, b.size, b.object_key, b.corrupt_at
+         FROM blobs b
+         WHERE b.digest = $3
+             AND EXISTS (SELECT 1 FROM blob_links l
+                         WHERE l.digest = $3 AND l.namespace_id = $1 AND l.repository_id = $2)
+             AND EXISTS (SELECT 1 FROM repositories r
+                         WHERE r.namespace_id = $1 AND r.id = $2 AND r.path = $4 AND r.deleted_at IS NULL)",
     );
     FIND_MOUNTABLE = Statement::both(
         "blobs.find_mountable",
@@ -144,31 +157,23 @@ fn granted(row: &Row<'_>) -> Result<(Blob, RepositoryKey), sqlx::Error> {
     Ok((blob(row)?, key))
 }
 
-/// The blob, if the repository exists and may use it.
+/// The blob, if the repository of that key and name exists and may use it.
 ///
 /// # Errors
 /// As any statement.
-pub async fn find_linked(reader: &mut Reader, name: &RepositoryName, digest: &Digest) -> Result<Option<Blob>, Error> {
-    reader
-        .one(
-            &FIND_LINKED,
-            &[Value::Text(name.as_str()), Value::Bytes(&digest.to_bytes())],
-            blob,
-        )
-        .await
-}
-
-/// The blob, if the repository exists and may use it, and the repository's key.
-///
-/// # Errors
-/// As any statement.
-pub async fn find_granted(
+pub async fn find_linked(
     reader: &mut Reader,
-    name: &RepositoryName,
+    (key, name): (RepositoryKey, &RepositoryName),
     digest: &Digest,
-) -> Result<Option<(Blob, RepositoryKey)>, Error> {
-    let values = [Value::Text(name.as_str()), Value::Bytes(&digest.to_bytes())];
-    reader.one(&FIND_LINKED, &values, granted).await
+) -> Result<Option<Blob>, Error> {
+    let digest = digest.to_bytes();
+    let values = [
+        Value::Int(key.namespace),
+        Value::Int(key.repository),
+        Value::Bytes(&digest),
+        Value::Text(name.as_str()),
+    ];
+    reader.one(&FIND_LINKED, &values, blob).await
 }
 
 /// The blob, if any repository may use it.

@@ -1,6 +1,6 @@
 //! Opening the database, and handing out readers and transactions.
 
-use super::blobs::Blob;
+use super::blobs::Granted;
 use super::error::Error;
 use super::known::Known;
 use super::manifests::StoredManifest;
@@ -213,13 +213,13 @@ impl Metadata {
     ///
     /// # Errors
     /// Those of `ask`.
-    pub async fn blob_or<E>(
+    pub async fn linked_or<E>(
         &self,
         key: (&RepositoryName, &Digest),
-        ask: impl Future<Output = Result<Arc<Blob>, E>> + Send,
-    ) -> Result<Arc<Blob>, E> {
+        ask: impl Future<Output = Result<Granted, E>> + Send,
+    ) -> Result<Granted, E> {
         match &self.standing {
-            Some(standing) => standing.blob((key.0.clone(), *key.1), ask).await,
+            Some(standing) => standing.linked((key.0.clone(), *key.1), ask).await,
             None => ask.await,
         }
     }

@@ -3,7 +3,7 @@
 //! Only of the embedded engine, every commit to whose file goes through this process. With PostgreSQL another replica may
 //! commit at any time, so there every question is asked.
 
-use super::blobs::Blob;
+use super::blobs::Granted;
 use super::manifests::StoredManifest;
 use oci::{Digest, Reference, RepositoryName};
 use std::collections::HashMap;
@@ -57,7 +57,7 @@ type BlobKey = (RepositoryName, Digest);
 pub(super) struct Standing {
     commits: Arc<Commits>,
     manifests: Memory<ManifestKey, Arc<StoredManifest>>,
-    blobs: Memory<BlobKey, Arc<Blob>>,
+    blobs: Memory<BlobKey, Granted>,
 }
 
 impl Standing {
@@ -79,13 +79,13 @@ impl Standing {
             .await
     }
 
-    pub(super) async fn blob<E>(
+    pub(super) async fn linked<E>(
         &self,
         key: BlobKey,
-        ask: impl Future<Output = Result<Arc<Blob>, E>> + Send,
-    ) -> Result<Arc<Blob>, E> {
+        ask: impl Future<Output = Result<Granted, E>> + Send,
+    ) -> Result<Granted, E> {
         self.blobs
-            .recall_or(&self.commits, key, ask, |found| found.object_key.len())
+            .recall_or(&self.commits, key, ask, |found| found.blob.object_key.len())
             .await
     }
 }
