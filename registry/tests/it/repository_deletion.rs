@@ -1,6 +1,6 @@
 //! Deleting whole repositories: hidden at once, removed row by row.
 
-use crate::support::bench::{Bench, named};
+use crate::gc::world::{HOUR, Image, REPOSITORY, World, name};
 use crate::support::content::{image, index, numbered, sha256};
 use crate::support::serve::LIMIT;
 use crate::support::{TestRegistry, error_code, header, operator_token, stores};
@@ -14,8 +14,6 @@ use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use tokio::time::timeout;
-
-const REPOSITORY: &str = "team/app";
 
 async fn delete(registry: &TestRegistry, repository: &str) -> Response {
     let call = registry.managed(Method::DELETE, &format!("repositories/{repository}"));
@@ -54,9 +52,15 @@ async fn erased(distribution: &Distribution) -> Vec<Erased> {
     }
 }
 
-async fn deleted(bench: &Bench, repository: &str) -> RepositoryDeletion {
-    let repository = named(repository);
-    bench.distribution.delete_repository(&repository).await.unwrap()
+async fn has_all(world: &World, repository: &str, image: Image) -> bool {
+    let blobs = [image.config, image.layer].map(|blob| world.has_blob(repository, blob));
+    let there = join_all(blobs).await;
+    there == [true, true] && world.has_manifest(repository, image.manifest).await
+}
+
+async fn deleted(world: &World, repository: &str) -> RepositoryDeletion {
+    let repository = name(repository);
+    world.distribution.delete_repository(&repository).await.unwrap()
 }
 
 const ROWS: &str = "SELECT (SELECT count(*) FROM tags) + (SELECT count(*) FROM deleted_tags)
@@ -103,35 +107,29 @@ async fn a_deleted_repository_is_hidden_at_once_and_then_removed_with_all_it_has
 
 #[tokio::test]
 async fn who_pushes_to_the_name_afterwards_has_a_repository_of_their_own() {
-    let bench = Bench::with(Limits::default()).await;
-    bench.push_image(REPOSITORY, "old").await;
-    bench.push_image("team/other", "v1").await;
-    let old = deleted(&bench, REPOSITORY).await;
+    let world = World::patient().await;
+    world.push_image(REPOSITORY, Some("old"), "one").await;
+    world.push_image("team/other", Some("v1"), "one").await;
+    let old = deleted(&world, REPOSITORY).await;
 
-    let digest = bench.push_image(REPOSITORY, "new").await;
-    erased(&bench.distribution).await;
+    let image = world.push_image(REPOSITORY, Some("new"), "one").await;
+    erased(&world.distribution).await;
 
     let tags = "SELECT count(*) FROM tags WHERE name = 'new'";
-    assert_eq!(bench.rows(tags).await, 1);
-    let reference = digest.to_string().parse().unwrap();
+    assert_eq!(world.count(tags).await, 1);
     for repository in [REPOSITORY, "team/other"] {
-        let repository = named(repository);
-        assert!(bench.distribution.manifest(&repository, &reference).await.is_ok());
-        for blob in [b"{}".as_slice(), b"layer"] {
-            let found = bench.distribution.blob(&repository, &sha256(blob)).await;
-            assert!(found.is_ok(), "{repository}: {found:?}");
-        }
+        assert!(has_all(&world, repository, image).await, "{repository}");
     }
-    let again = deleted(&bench, REPOSITORY).await;
+    let again = deleted(&world, REPOSITORY).await;
     assert_ne!(again.key, old.key);
 }
 
 #[tokio::test]
 async fn what_was_being_pushed_when_the_repository_was_deleted_goes_with_it_and_not_with_the_next_one() {
-    let bench = Bench::with(Limits::default()).await;
-    bench.push_image(REPOSITORY, "v1").await;
-    let mut tx = bench.metadata.begin().await.unwrap();
-    let key = repositories::ensure(&mut tx, &named(REPOSITORY), 1).await.unwrap();
+    let world = World::patient().await;
+    world.push_image(REPOSITORY, Some("v1"), "one").await;
+    let mut tx = world.metadata.begin().await.unwrap();
+    let key = repositories::ensure(&mut tx, &name(REPOSITORY), 1).await.unwrap();
     let late = NewManifest {
         digest: &sha256(b"late"),
         media_type: media_type::OCI_MANIFEST,
@@ -144,44 +142,46 @@ async fn what_was_being_pushed_when_the_repository_was_deleted_goes_with_it_and_
     };
     manifests::add(&mut tx, key, late, 1).await.unwrap();
 
-    if matches!(bench.config.database, Database::Sqlite { .. }) {
+    if matches!(world.config.database, Database::Sqlite { .. }) {
         // One writer: the deletion comes before or after.
         tx.commit().await.unwrap();
-        deleted(&bench, REPOSITORY).await;
+        deleted(&world, REPOSITORY).await;
     } else {
-        timeout(LIMIT, deleted(&bench, REPOSITORY)).await.unwrap();
-        assert_eq!(bench.distribution.erase_some().await.unwrap(), Erased::Held);
-        bench.push_image(REPOSITORY, "v2").await;
-        assert_eq!(bench.distribution.erase_some().await.unwrap(), Erased::Held);
+        timeout(LIMIT, deleted(&world, REPOSITORY)).await.unwrap();
+        assert_eq!(world.distribution.erase_some().await.unwrap(), Erased::Held);
+        world.push_image(REPOSITORY, Some("v2"), "one").await;
+        assert_eq!(world.distribution.erase_some().await.unwrap(), Erased::Held);
         tx.commit().await.unwrap();
     }
-    bench.push_image(REPOSITORY, "v2").await;
-    erased(&bench.distribution).await;
+    world.push_image(REPOSITORY, Some("v2"), "one").await;
+    erased(&world.distribution).await;
 
-    assert_eq!(bench.rows("SELECT count(*) FROM repositories").await, 1);
-    assert_eq!(bench.rows("SELECT count(*) FROM manifests").await, 1);
-    assert_eq!(bench.rows("SELECT count(*) FROM tags WHERE name = 'v2'").await, 1);
+    assert_eq!(world.count("SELECT count(*) FROM repositories").await, 1);
+    assert_eq!(world.count("SELECT count(*) FROM manifests").await, 1);
+    assert_eq!(world.count("SELECT count(*) FROM tags WHERE name = 'v2'").await, 1);
 }
 
 #[tokio::test]
 async fn a_large_repository_goes_in_short_steps_which_another_process_can_take_over() {
-    let bench = Bench::with(Limits::default()).await;
-    let config = bench.push_blob(REPOSITORY, b"{}").await;
-    let layer = bench.push_blob(REPOSITORY, b"layer").await;
+    let world = World::patient().await;
+    let config = world.push_blob(REPOSITORY, b"{}").await;
+    let layer = world.push_blob(REPOSITORY, b"layer").await;
     for number in 0..300 {
         let body = numbered(&image(&config, &[layer]), number);
         let tag = format!("v{number}");
-        bench.put(REPOSITORY, &tag, media_type::OCI_MANIFEST, &body).await;
+        world
+            .push_manifest(REPOSITORY, Some(&tag), media_type::OCI_MANIFEST, &body)
+            .await;
     }
-    deleted(&bench, REPOSITORY).await;
+    deleted(&world, REPOSITORY).await;
     // A tag, a manifest and two uses of blobs for each image; the two blobs and the repository.
-    assert_eq!(bench.rows(ROWS).await, 1203);
+    assert_eq!(world.count(ROWS).await, 1203);
 
-    let first = bench.distribution.erase_some().await.unwrap();
+    let first = world.distribution.erase_some().await.unwrap();
 
     assert_eq!(first, Erased::Some);
-    assert_eq!(bench.rows(ROWS).await, 703);
-    let after_a_crash = bench.another().await;
+    assert_eq!(world.count(ROWS).await, 703);
+    let after_a_crash = world.replica(Limits::default());
     let turns = erased(&after_a_crash).await;
     assert_eq!(turns.len(), 2, "{turns:?}");
     let last = turns.last().and_then(|turn| match turn {
@@ -191,39 +191,38 @@ async fn a_large_repository_goes_in_short_steps_which_another_process_can_take_o
     let deletion = last.unwrap();
     let removed = deletion.removed;
     assert_eq!((removed.tags, removed.manifests, removed.blobs), (300, 300, 2));
-    assert_eq!(bench.rows(ROWS).await, 0);
+    assert_eq!(world.count(ROWS).await, 0);
     let kept = after_a_crash.repository_deletion(deletion.key.repository).await;
     assert_eq!(kept.unwrap().as_ref(), Some(deletion));
 }
 
 #[tokio::test]
 async fn repositories_that_share_blobs_are_removed_by_several_at_once_while_others_push_to_them() {
-    let bench = Bench::with(Limits::default()).await;
+    let world = World::patient().await;
     let names: Vec<String> = (0..8).map(|number| format!("team/app{number}")).collect();
-    for name in &names {
-        bench.push_image(name, "v1").await;
+    for repository in &names {
+        world.push_image(repository, Some("v1"), "one").await;
     }
-    for name in &names[1..] {
-        deleted(&bench, name).await;
+    for repository in &names[1..] {
+        deleted(&world, repository).await;
     }
-    let erasing = join_all((0..4).map(|_| erased(&bench.distribution)));
-    let pushing = join_all(names.iter().map(|name| bench.push_image(name, "v2")));
+    let erasing = join_all((0..4).map(|_| erased(&world.distribution)));
+    let pushing = join_all(
+        names
+            .iter()
+            .map(|repository| world.push_image(repository, Some("v2"), "one")),
+    );
 
     let (_, pushed) = timeout(LIMIT, async { tokio::join!(erasing, pushing) }).await.unwrap();
 
-    erased(&bench.distribution).await;
+    erased(&world.distribution).await;
     let open = "SELECT count(*) FROM repository_deletions WHERE finished_at IS NULL";
-    assert_eq!(bench.rows(open).await, 0);
-    for (name, digest) in names.iter().zip(pushed) {
-        let (name, reference) = (named(name), digest.to_string().parse().unwrap());
-        assert!(bench.distribution.manifest(&name, &reference).await.is_ok(), "{name}");
-        assert!(
-            bench.distribution.blob(&name, &sha256(b"layer")).await.is_ok(),
-            "{name}"
-        );
+    assert_eq!(world.count(open).await, 0);
+    for (repository, image) in names.iter().zip(pushed) {
+        assert!(has_all(&world, repository, image).await, "{repository}");
     }
-    assert_eq!(bench.rows("SELECT count(*) FROM tags").await, 9);
-    let (metadata, config) = (bench.metadata.clone(), bench.config.clone());
+    assert_eq!(world.count("SELECT count(*) FROM tags").await, 9);
+    let (metadata, config) = (world.metadata.clone(), world.config.clone());
     metadata.close().await;
     assert_eq!(stores::circles(config).await, 0);
 }
@@ -253,15 +252,15 @@ async fn a_call_that_is_repeated_gives_the_same_deletion_and_an_unknown_name_non
 
 #[tokio::test]
 async fn a_blob_that_only_a_deleted_repository_has_cannot_be_mounted() {
-    let bench = Bench::with(Limits::default()).await;
-    bench.push_image(REPOSITORY, "v1").await;
-    deleted(&bench, REPOSITORY).await;
-    let (into, blob) = (named("team/other"), sha256(b"layer"));
-    let repository = named(REPOSITORY);
+    let world = World::patient().await;
+    world.push_image(REPOSITORY, Some("v1"), "one").await;
+    deleted(&world, REPOSITORY).await;
+    let (into, blob) = (name("team/other"), sha256(b"layer of one"));
+    let repository = name(REPOSITORY);
 
     for source in [MountSource::Anywhere, MountSource::Repository(&repository)] {
         assert!(
-            !bench.distribution.mount(&into, blob, source).await.unwrap(),
+            !world.distribution.mount(&into, blob, source).await.unwrap(),
             "{source:?}"
         );
     }
@@ -310,4 +309,31 @@ async fn nobody_deletes_a_repository_without_the_operators_secret() {
     assert_eq!(stranger.send().await.unwrap().status(), StatusCode::UNAUTHORIZED);
     let there = registry.head(&format!("/v2/{REPOSITORY}/manifests/v1")).await;
     assert_eq!(there.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn the_collector_frees_what_only_the_deleted_repository_had_and_nothing_of_another_one() {
+    let world = World::hasty().await;
+    let shared = world.push_image(REPOSITORY, Some("v1"), "shared").await;
+    let own = world.push_image(REPOSITORY, Some("v2"), "own").await;
+    let (into, from) = (name("team/other"), name(REPOSITORY));
+    for blob in [shared.config, shared.layer] {
+        let mounted = world.distribution.mount(&into, blob, MountSource::Repository(&from));
+        assert!(mounted.await.unwrap());
+    }
+    let body = image(&shared.config, &[shared.layer]);
+    world
+        .push_manifest("team/other", Some("v1"), media_type::OCI_MANIFEST, &body)
+        .await;
+
+    deleted(&world, REPOSITORY).await;
+    erased(&world.distribution).await;
+    world.clock.advance(HOUR);
+    world.collect().await;
+    world.reap().await;
+
+    assert!(has_all(&world, "team/other", shared).await);
+    assert_eq!(world.count("SELECT count(*) FROM blobs").await, 2);
+    assert!(world.files().is_none_or(|files| files == 2));
+    assert!(!world.has_blob("team/other", own.layer).await);
 }

@@ -1,7 +1,6 @@
 //! A registry for one test, and what tests do with it.
 #![expect(clippy::unwrap_used, reason = "a test's tool stops where it fails")]
 
-pub(crate) mod bench;
 pub(crate) mod certificates;
 pub(crate) mod content;
 pub(crate) mod objects;

@@ -1,5 +1,6 @@
 //! Restoring what clients deleted: `deletion.retention` and the management API.
 
+mod collected;
 mod expiry;
 mod manifests;
 mod tags;
