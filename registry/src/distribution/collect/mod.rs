@@ -18,12 +18,20 @@
 mod audit;
 mod backoff;
 mod budget;
+mod drain;
+mod dry_run;
+mod events;
+mod pacer;
 mod reaper;
+mod roots;
 mod rounds;
 mod status;
 mod verdict;
 
 pub use budget::Budget;
+pub use drain::CollectError;
+pub use events::{Candidate, Event, Totals, Wanted};
+pub use pacer::Pacer;
 pub use reaper::Reaped;
 pub use status::{CollectorStatus, Queue};
 

@@ -3,6 +3,7 @@
 use super::audit::{self, Removed};
 use super::backoff::backoff;
 use super::budget::Purse;
+use super::roots::{self, Judging, Trace};
 use super::verdict::{self, Verdict};
 use super::{Distribution, Reviewed};
 use crate::clock::micros_of;
@@ -94,6 +95,8 @@ struct Decided {
     over: Vec<Item>,
     later: BTreeMap<Micros, Vec<Item>>,
     in_use: Vec<Item>,
+    /// Manifests that keep an item and are kept by nothing else: they are to be looked at.
+    rings: Vec<Item>,
 }
 
 async fn attempt(with: &Distribution, subject: Subject, which: Which<'_>) -> Result<Reviewed, Error> {
@@ -169,46 +172,113 @@ async fn decide(with: &Distribution, tx: &mut Tx, subject: Subject, taken: Vec<R
         Subject::Blob => blobs::lock(tx, &items).await?,
     };
     staging::point("collector.locked").await;
-    let there = look(with, tx, subject, &items).await?;
-    Ok(sorted(taken, &locked.into_iter().collect(), there, with.now()))
+    let mut locked: HashSet<Item> = locked.into_iter().collect();
+    let mut rings = Vec::new();
+    let there = match subject {
+        Subject::Manifest => {
+            let (there, kept) = look_at_manifests(with, tx, &items, &mut locked).await?;
+            rings = kept;
+            there
+        }
+        Subject::BlobLink => look_at_links(with, tx, &items).await?,
+        Subject::Blob => look_at_blobs(with, tx, &items).await?,
+    };
+    let decided = sorted(taken, &locked, there, with.now());
+    Ok(Decided { rings, ..decided })
 }
 
-async fn look(with: &Distribution, tx: &mut Tx, subject: Subject, items: &Items) -> Result<Vec<Looked>, Error> {
-    let now = with.now();
-    let looked = match subject {
-        Subject::Manifest => {
-            let grace = micros_of(with.limits.delays.manifest_upload);
-            let found = manifests::look(tx, items).await?;
-            let each = found.into_iter().map(|found| Looked {
-                verdict: verdict::of_manifest(&found, with.rules.untagged, grace, now),
-                size: found.size,
-                object_key: None,
-                item: found.item,
-            });
-            each.collect()
+pub(super) fn judging(with: &Distribution) -> Judging {
+    Judging {
+        untagged: with.rules.untagged,
+        grace: micros_of(with.limits.delays.manifest_upload),
+        now: with.now(),
+    }
+}
+
+/// Also gives the manifests of rings that items hang on.
+async fn look_at_manifests(
+    with: &Distribution,
+    tx: &mut Tx,
+    items: &Items,
+    locked: &mut HashSet<Item>,
+) -> Result<(Vec<Looked>, Vec<Item>), Error> {
+    let judging = judging(with);
+    let (mut all, mut held, mut rings) = (Vec::new(), Vec::new(), Vec::new());
+    for found in manifests::look(tx, items).await? {
+        match judging.of(&found) {
+            Verdict::Held(_) => held.push(found),
+            verdict @ (Verdict::Garbage | Verdict::Live(_) | Verdict::Later(..)) => {
+                all.push(of_manifest(&found, verdict));
+            }
         }
-        Subject::BlobLink => {
-            let found = links::look(tx, items).await?;
-            let each = found.into_iter().map(|found| Looked {
-                verdict: verdict::of_link(&found, now),
-                size: 0,
-                object_key: None,
-                item: found.item,
-            });
-            each.collect()
-        }
-        Subject::Blob => {
-            let found = blobs::look(tx, items).await?;
-            let each = found.into_iter().map(|found| Looked {
-                verdict: verdict::of_blob(&found, now),
-                size: found.size,
-                object_key: Some(found.object_key),
-                item: found.item,
-            });
-            each.collect()
-        }
-    };
-    Ok(looked)
+    }
+    let traces = roots::trace(tx, &held, judging).await?;
+    for (found, trace) in held.iter().zip(traces) {
+        let why = judging.of(found);
+        let verdict = match trace {
+            Trace::Rooted => why,
+            Trace::Until(until) => Verdict::Later(until, "it hangs on manifests that are young".to_owned()),
+            // The one that lists it goes first: a foreign key sees to that.
+            Trace::Ring(ring) if found.parent.is_some() => {
+                rings.extend(ring.into_iter().filter(|item| *item != found.item));
+                why
+            }
+            Trace::Ring(ring) => {
+                if !is_still_a_ring(tx, found, ring, judging).await? {
+                    locked.remove(&found.item);
+                }
+                Verdict::Garbage
+            }
+        };
+        all.push(of_manifest(found, verdict));
+    }
+    Ok((all, rings))
+}
+
+/// With all of a ring locked, nobody can give one of them a root; were one given meanwhile, it is seen now.
+async fn is_still_a_ring(
+    tx: &mut Tx,
+    found: &manifests::Found,
+    ring: Vec<Item>,
+    judging: Judging,
+) -> Result<bool, Error> {
+    let ring: Items = ring.into_iter().collect();
+    if manifests::lock(tx, &ring).await?.len() < ring.len() {
+        return Ok(false);
+    }
+    let traces = roots::trace(tx, std::slice::from_ref(found), judging).await?;
+    Ok(matches!(traces.first(), Some(Trace::Ring(again)) if again.len() == ring.len()))
+}
+
+fn of_manifest(found: &manifests::Found, verdict: Verdict) -> Looked {
+    Looked {
+        item: found.item.clone(),
+        size: found.size,
+        object_key: None,
+        verdict,
+    }
+}
+
+async fn look_at_links(with: &Distribution, tx: &mut Tx, items: &Items) -> Result<Vec<Looked>, Error> {
+    let found = links::look(tx, items).await?;
+    let each = found.into_iter().map(|found| Looked {
+        verdict: verdict::of_link(&found, with.now()),
+        size: 0,
+        object_key: None,
+        item: found.item,
+    });
+    Ok(each.collect())
+}
+
+async fn look_at_blobs(with: &Distribution, tx: &mut Tx, items: &Items) -> Result<Vec<Looked>, Error> {
+    let found = blobs::look(tx, items).await?;
+    let each = found.into_iter().map(|found| Looked {
+        verdict: verdict::of_blob(&found, with.now()),
+        size: found.size,
+        object_key: Some(found.object_key),
+        item: found.item,
+    });
+    Ok(each.collect())
 }
 
 fn sorted(taken: Vec<Review>, locked: &HashSet<Item>, there: Vec<Looked>, now: Micros) -> Decided {
@@ -224,7 +294,7 @@ fn sorted(taken: Vec<Review>, locked: &HashSet<Item>, there: Vec<Looked>, now: M
         match found.verdict {
             // What somebody holds is about to be referred to, or to go.
             _ if !locked.contains(&item) => decided.in_use.push(item),
-            Verdict::Live(_) => {
+            Verdict::Live(_) | Verdict::Held(_) => {
                 decided.live += 1;
                 decided.over.push(item);
             }
@@ -289,7 +359,21 @@ async fn carry_out(with: &Distribution, tx: &mut Tx, subject: Subject, decided: 
     let soon = with.after(backoff(1, rand::random()));
     reviews::postpone(tx, subject, &in_use, soon, false).await?;
     let garbage = decided.garbage.iter().map(|removed| removed.review.item.clone());
-    remove(with, tx, subject, &garbage.collect()).await
+    remove(with, tx, subject, &garbage.collect()).await?;
+    let gone: HashSet<&Item> = decided.over.iter().collect();
+    let rings: Items = decided
+        .rings
+        .iter()
+        .filter(|item| !gone.contains(item))
+        .cloned()
+        .collect();
+    let now = with.now();
+    let due = Due {
+        at: now,
+        reason: Reason::ManifestListDelete,
+        now,
+    };
+    Ok(reviews::add_all(tx, Subject::Manifest, &rings, due).await?)
 }
 
 /// Removes rows, and asks for a review of what they referred to. That is due at once: the grace was waited for before the
