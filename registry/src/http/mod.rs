@@ -14,7 +14,6 @@ mod endpoint;
 mod error;
 mod forwarded;
 mod front;
-mod gc;
 mod management;
 mod memory;
 mod metrics;
