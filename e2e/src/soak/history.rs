@@ -123,6 +123,14 @@ pub(super) enum Call {
         session: Option<Session>,
         blob: BlobId,
     },
+    /// Done: the tag points again to what it pointed to when it was last deleted.
+    UndeleteTag {
+        tag: Tag,
+    },
+    /// Done: the manifest is there again, with the tags that the answer names.
+    UndeleteManifest {
+        manifest: ManifestId,
+    },
     ListTags,
     ListReferrers {
         subject: ManifestId,
@@ -136,7 +144,8 @@ impl Call {
         if let Self::PutManifest { tag, .. } = self {
             return tag;
         }
-        if let Self::ReadManifest { at: At::Tag(tag), .. } | Self::DeleteTag { tag } = self {
+        if let Self::ReadManifest { at: At::Tag(tag), .. } | Self::DeleteTag { tag } | Self::UndeleteTag { tag } = self
+        {
             return Some(tag);
         }
         None
@@ -161,6 +170,8 @@ pub(super) enum Seen {
     Nothing,
     /// This manifest.
     Manifest(ManifestId),
+    /// This manifest is there again, and these tags point to it.
+    Restored { manifest: ManifestId, tags: Vec<Tag> },
     /// How many bytes of a session are stored.
     Offset(usize),
     /// Every entry of a list, page after page.

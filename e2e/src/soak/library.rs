@@ -1,7 +1,7 @@
 //! Everything that is ever pushed, known before the first request, so that every byte that comes back can be judged.
 //!
 //! The collection is small on purpose: the same content is pushed, deleted, collected and pushed again all the time, by
-//! clients who do not know of each other.
+//! clients who do not know of each other. It is large enough that, at any time, much of it is nowhere in use.
 
 use std::{collections::HashMap, fmt};
 
@@ -17,10 +17,10 @@ const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 /// The types of what refers to a subject.
 pub(super) const ARTIFACT_TYPES: [&str; 2] = ["application/x.signature", "application/x.statement"];
 
-const BLOBS: usize = 48;
-const IMAGES: usize = 36;
-const INDEXES: usize = 8;
-const REFERRERS: usize = 14;
+const BLOBS: usize = 160;
+const IMAGES: usize = 96;
+const INDEXES: usize = 12;
+const REFERRERS: usize = 28;
 /// More than one part of a multipart upload.
 const LARGE: usize = 9 * 1024 * 1024 + 17;
 
@@ -239,10 +239,10 @@ impl Library {
 }
 
 fn size_of(number: usize, random: &mut Random) -> usize {
-    match (number, number % 24) {
+    match (number, number % 50) {
         (0, _) => 0,
         (_, 11) => LARGE,
-        (_, 3 | 19) => 200_000 + random.below(200_000),
+        (_, 3 | 19 | 38) => 200_000 + random.below(200_000),
         _ => 50 + random.below(20_000),
     }
 }
@@ -260,7 +260,7 @@ mod tests {
     fn a_seed_makes_the_same_library_and_every_digest_is_found_in_it() {
         let (one, two) = (Library::new(5), Library::new(5));
 
-        assert_eq!(one.manifest(ManifestId(40)).bytes, two.manifest(ManifestId(40)).bytes);
+        assert_eq!(one.manifest(ManifestId(100)).bytes, two.manifest(ManifestId(100)).bytes);
         for id in one.manifest_ids() {
             assert_eq!(one.manifest_named(&one.manifest(id).digest), Some(id));
         }

@@ -14,7 +14,7 @@ use crate::http::Request;
 
 const INTERVAL: Duration = Duration::from_millis(500);
 
-/// The sums of all counters, by name; labels are added up.
+/// The sums of all counters, by name and labels.
 #[derive(Debug, Default)]
 pub(super) struct Meter {
     kept: Mutex<Kept>,
@@ -49,10 +49,12 @@ impl Meter {
     fn take(&self, replica: usize, text: &str) {
         let mut now: BTreeMap<&str, f64> = BTreeMap::new();
         for line in text.lines().filter(|line| !line.starts_with('#')) {
-            let name = line.split(['{', ' ']).next().unwrap_or_default();
-            let value = line.rsplit(' ').next().and_then(|value| value.parse::<f64>().ok());
-            if let Some(value) = value.filter(|_| name.ends_with("_total")) {
-                *now.entry(name).or_default() += value;
+            let is_counter = line.split(['{', ' ']).next().unwrap_or_default().ends_with("_total");
+            let Some((labelled, value)) = line.rsplit_once(' ').filter(|_| is_counter) else {
+                continue;
+            };
+            if let Ok(value) = value.parse::<f64>() {
+                now.insert(labelled, value);
             }
         }
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
@@ -63,10 +65,15 @@ impl Meter {
         }
     }
 
-    /// What was counted under this name.
-    pub(super) fn sum(&self, name: &str) -> f64 {
+    /// What was counted under this name and labels that have this text among them.
+    pub(super) fn sum(&self, name: &str, label: &str) -> f64 {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.sums.get(name).copied().unwrap_or(0.0)
+        let is_meant = |labelled: &str| {
+            let (known, labels) = labelled.split_at(labelled.find('{').unwrap_or(labelled.len()));
+            known == name && labels.contains(label)
+        };
+        let meant = kept.sums.iter().filter(|(labelled, _)| is_meant(labelled));
+        meant.map(|(_, sum)| sum).sum()
     }
 }
 
@@ -83,6 +90,12 @@ mod tests {
         meter.take(0, "x_total{a=\"1\"} 1\n");
         meter.take(1, "x_total 10\n");
 
-        assert!((meter.sum("x_total") - 20.0).abs() < 0.01, "{}", meter.sum("x_total"));
+        assert!(
+            (meter.sum("x_total", "") - 20.0).abs() < 0.01,
+            "{}",
+            meter.sum("x_total", "")
+        );
+        assert!((meter.sum("x_total", "a=\"1\"") - 6.0).abs() < 0.01);
+        assert!(meter.sum("x", "").abs() < 0.01);
     }
 }

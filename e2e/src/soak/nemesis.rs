@@ -4,7 +4,7 @@
 use std::{
     fmt,
     sync::{
-        Mutex, MutexGuard,
+        Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     thread,
@@ -25,6 +25,9 @@ use crate::shell::Log;
 /// After the death of its client a server process of PostgreSQL can finish what it has begun: so long at most, in
 /// microseconds.
 const ORPHANS: u64 = 10_000_000;
+
+/// So long a server needs at most to write down what the store has told it.
+const CALM: Duration = Duration::from_secs(5);
 
 /// One thing that goes wrong, with its length in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -155,6 +158,8 @@ pub(super) struct Nemesis<'s> {
     pub(super) replicas: &'s [Mutex<Replica>],
     pub(super) ground: &'s Ground,
     pub(super) tally: Tally,
+    /// When each blow began, and when it was over.
+    pub(super) blows: Mutex<Vec<(Instant, Instant)>>,
     pub(super) log: &'s Log,
 }
 
@@ -173,11 +178,24 @@ impl Nemesis<'_> {
             thread::sleep(pause);
             self.ground.recorder.note(&format!("{blow:?}"));
             self.log.note(&format!("nemesis: {blow:?}"))?;
-            self.strike(blow).with_context(|| format!("after {blow:?}"))?;
+            let began = Instant::now();
+            let struck = self.strike(blow).with_context(|| format!("after {blow:?}"));
+            self.blows().push((began, Instant::now()));
+            struck?;
             self.ground.recorder.note("over");
             self.look_for_the_dead()?;
         }
         Ok(())
+    }
+
+    fn blows(&self) -> MutexGuard<'_, Vec<(Instant, Instant)>> {
+        self.blows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// True when nothing went wrong around this time.
+    pub(super) fn was_calm(&self, at: Instant) -> bool {
+        let touches = |(began, over): &(Instant, Instant)| *began <= at + CALM && at <= *over + CALM;
+        !self.blows().iter().any(touches)
     }
 
     fn strike(&self, blow: Blow) -> Result<()> {
@@ -293,9 +311,14 @@ impl Nemesis<'_> {
     }
 }
 
-/// The settings of a server's life: they take turns.
-pub(super) fn turn(_life: u64) -> Vec<(&'static str, String)> {
-    Vec::new()
+/// The settings of a server's life. Grace and retention take turns; with two servers they often differ.
+pub(super) fn turn(life: u64) -> Vec<(&'static str, String)> {
+    let grace = if life.is_multiple_of(2) { "0s" } else { "1s" };
+    let retention = if life % 4 < 2 { "3s" } else { "0s" };
+    vec![
+        ("BERTH_GC_DELAYS_DEFAULT", grace.to_owned()),
+        ("BERTH_DELETION_RETENTION", retention.to_owned()),
+    ]
 }
 
 fn one_more(count: &AtomicU64) {

@@ -3,13 +3,14 @@
 //! It passes messages on as they are, so that signatures stay right, and knows where one ends and the next begins.
 
 use std::{
+    collections::BTreeMap,
     net::{SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result};
@@ -63,6 +64,8 @@ struct Shared {
     troubled: AtomicU64,
     /// Writes that will arrive later.
     late: AtomicU64,
+    /// Multipart uploads whose beginning was answered without trouble.
+    told: Mutex<BTreeMap<String, Instant>>,
     ended: AtomicBool,
 }
 
@@ -97,6 +100,7 @@ impl Proxy {
             random: Mutex::new(Random::new(seed, u64::MAX - 1)),
             troubled: AtomicU64::new(0),
             late: AtomicU64::new(0),
+            told: Mutex::default(),
             ended: AtomicBool::new(false),
         });
         let own = Arc::clone(&shared);
@@ -128,6 +132,11 @@ impl Proxy {
         self.shared.troubled.load(Ordering::SeqCst)
     }
 
+    /// When the client was told of this multipart upload; None when it was not.
+    pub(super) fn told_of(&self, upload: &str) -> Option<Instant> {
+        lock(&self.shared.told).get(upload).copied()
+    }
+
     /// True when every write that was held back has arrived.
     pub(super) fn is_quiet(&self) -> bool {
         self.shared.late.load(Ordering::SeqCst) == 0
@@ -150,7 +159,12 @@ impl Shared {
             let body = client.read_body(&head.headers, false)?;
             let is_last = head.headers.has_word("connection", "close");
             match self.reply(Message { head, body })? {
-                Reply::Whole(answer) => send(&mut client, &answer)?,
+                Reply::Whole(answer) => {
+                    send(&mut client, &answer)?;
+                    if let Some(upload) = upload_begun(&answer) {
+                        lock(&self.told).insert(upload, Instant::now());
+                    }
+                }
                 Reply::Cut(answer) => return send(&mut client, &answer),
                 Reply::Nothing => return Ok(()),
             }
@@ -256,6 +270,15 @@ impl Shared {
     }
 }
 
+/// The multipart upload that an answer tells of.
+fn upload_begun(answer: &Message) -> Option<String> {
+    let text = std::str::from_utf8(&answer.body).ok()?;
+    let (_, rest) = text.split_once("<InitiateMultipartUploadResult")?;
+    let (_, rest) = rest.split_once("<UploadId>")?;
+    let (upload, _) = rest.split_once("</UploadId>")?;
+    Some(upload.to_owned())
+}
+
 fn send(client: &mut Connection, answer: &Message) -> Result<()> {
     client.write_head(&answer.head)?;
     client.write(&answer.body)
@@ -317,6 +340,17 @@ mod tests {
         assert_eq!(put(&proxy).unwrap().body, b"0123456789");
         assert_eq!(serving.join().unwrap(), ["PUT /bucket/key HTTP/1.1"]);
         assert_eq!(proxy.troubled(), 0);
+    }
+
+    #[test]
+    fn the_beginning_of_a_multipart_upload_is_noticed() {
+        let text =
+            "<InitiateMultipartUploadResult><Key>k</Key><UploadId>abc</UploadId></InitiateMultipartUploadResult>";
+        let mut answer = fault(200, "");
+        answer.body = text.into();
+
+        assert_eq!(upload_begun(&answer).as_deref(), Some("abc"));
+        assert_eq!(upload_begun(&fault(500, "InternalError")), None);
     }
 
     #[test]

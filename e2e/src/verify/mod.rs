@@ -19,7 +19,6 @@ mod early;
 mod fuzz;
 mod kubernetes;
 mod model;
-mod mutations;
 mod registry;
 mod soak;
 mod source;

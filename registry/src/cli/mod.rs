@@ -1,5 +1,6 @@
 //! The commands.
 
+mod gc;
 mod scrub;
 
 use crate::config::{self, Loaded, LogFormat, Problem, Problems, SETTINGS, Sources, environment_name};
@@ -38,6 +39,8 @@ enum Command {
     /// Safe while servers run. With SQLite the running server does it, which needs http.secret. Exit code 1: something is
     /// wrong.
     Scrub(scrub::ScrubArgs),
+    /// Collect garbage, as a server does by itself; or look what would go.
+    Gc(gc::GcArgs),
     /// Check the settings and show every problem at once, or what is in force.
     CheckConfig(Settings),
 }
@@ -125,6 +128,7 @@ pub async fn run(cli: Cli) -> ExitCode {
             command: Migrate::Status(args),
         } => migrate_status(args).await,
         Command::Scrub(args) => scrub::run(args).await,
+        Command::Gc(args) => gc::run(args).await,
         Command::CheckConfig(settings) => check_config(settings).await,
     };
     match outcome {

@@ -6,7 +6,7 @@
 //! It must not know HTTP or SQL.
 
 mod claim;
-mod collect;
+pub mod collect;
 mod discovery;
 mod erase;
 mod error;

@@ -1,8 +1,8 @@
 //! Drives the collector and the reaper, beside each other: a slow store does not hold up the rows.
 
 use super::metrics::CollectorMetrics;
-use super::pacer::Pacer;
-use crate::distribution::{Distribution, Error, Reaped, Reviewed, Reviews};
+use crate::distribution::collect::Pacer;
+use crate::distribution::{Distribution, Error, Reviewed, Reviews};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -36,19 +36,6 @@ pub struct Collector {
     wake: Arc<Notify>,
 }
 
-/// What was done until nothing was due.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Drained {
-    /// Manifests.
-    pub manifests: Reviewed,
-    /// Links of blobs to repositories.
-    pub links: Reviewed,
-    /// Blobs.
-    pub blobs: Reviewed,
-    /// Objects in the store.
-    pub objects: Reaped,
-}
-
 impl Collector {
     /// Collects what `distribution` says is due; `wake` ends its rest.
     pub fn new(distribution: Distribution, drive: Drive, metrics: CollectorMetrics, wake: Arc<Notify>) -> Self {
@@ -71,7 +58,7 @@ impl Collector {
     async fn keep_collecting(&self) {
         let (mut pacer, mut pause) = (Pacer::new(self.drive.batch), FIRST_PAUSE);
         loop {
-            match self.collect_round(&mut pacer, &mut Drained::default()).await {
+            match self.collect_round(&mut pacer).await {
                 Ok(true) => pause = FIRST_PAUSE,
                 Ok(false) => {
                     pause = FIRST_PAUSE;
@@ -85,7 +72,7 @@ impl Collector {
     async fn keep_reaping(&self) {
         let (mut pacer, mut pause) = (Pacer::new(self.drive.batch), FIRST_PAUSE);
         loop {
-            match self.reap_round(&mut pacer, &mut Drained::default()).await {
+            match self.reap_round(&mut pacer).await {
                 Ok(true) => pause = FIRST_PAUSE,
                 Ok(false) => {
                     pause = FIRST_PAUSE;
@@ -132,26 +119,8 @@ impl Collector {
         (pause * 2).min(LONGEST_PAUSE)
     }
 
-    /// Collects and reaps until nothing is due, each batch followed by its rest.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn drain(&self, mut told: impl FnMut(&Drained)) -> Result<Drained, Error> {
-        let (mut rows, mut objects) = (Pacer::new(self.drive.batch), Pacer::new(self.drive.batch));
-        let mut drained = Drained::default();
-        loop {
-            let collected = self.collect_round(&mut rows, &mut drained).await?;
-            let reaped = self.reap_round(&mut objects, &mut drained).await?;
-            told(&drained);
-            if !collected && !reaped {
-                self.sweep_leases().await?;
-                return Ok(drained);
-            }
-        }
-    }
-
     /// One batch of each kind. `false`: nothing was due, or collection is paused.
-    async fn collect_round(&self, pacer: &mut Pacer, drained: &mut Drained) -> Result<bool, Error> {
+    async fn collect_round(&self, pacer: &mut Pacer) -> Result<bool, Error> {
         if self.distribution.collection_is_paused().await? {
             return Ok(false);
         }
@@ -166,13 +135,12 @@ impl Collector {
             let took = begun.elapsed();
             self.metrics.reviewed(reviews.as_str(), &done, took);
             tell_of_budget(&done);
-            drained.of(reviews).add(&done);
             sleep(pacer.rest_after(took)).await;
         }
         Ok(worked)
     }
 
-    async fn reap_round(&self, pacer: &mut Pacer, drained: &mut Drained) -> Result<bool, Error> {
+    async fn reap_round(&self, pacer: &mut Pacer) -> Result<bool, Error> {
         if self.distribution.collection_is_paused().await? {
             return Ok(false);
         }
@@ -183,7 +151,6 @@ impl Collector {
         }
         let took = begun.elapsed();
         self.metrics.reaped(OBJECTS, &done, took);
-        drained.objects.add(&done);
         sleep(pacer.rest_after(took)).await;
         Ok(true)
     }
@@ -195,15 +162,5 @@ fn tell_of_budget(done: &Reviewed) {
             postponed = done.postponed,
             "the budget of this hour is spent: what is left is collected in the next (gc.budget)"
         );
-    }
-}
-
-impl Drained {
-    fn of(&mut self, reviews: Reviews) -> &mut Reviewed {
-        match reviews {
-            Reviews::Manifest => &mut self.manifests,
-            Reviews::BlobLink => &mut self.links,
-            Reviews::Blob => &mut self.blobs,
-        }
     }
 }

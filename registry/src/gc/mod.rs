@@ -5,10 +5,9 @@
 mod collector;
 mod deletions;
 mod metrics;
-mod pacer;
 mod sweeper;
 
-pub use collector::{Collector, Drained, Drive};
+pub use collector::{Collector, Drive};
 pub use deletions::Deletions;
 pub use metrics::CollectorMetrics;
 pub use sweeper::Sweeper;

@@ -1,6 +1,7 @@
 //! The admin listener: probes, metrics, management. Never open to clients.
 
 use super::deleted;
+use super::gc;
 use super::management::{self, Management};
 use super::repositories;
 use super::scrub;
@@ -38,6 +39,8 @@ pub struct Admin {
     pub distribution: Distribution,
     /// Absent: no management API.
     pub management: Option<Management>,
+    /// The most items of one transaction of a collection that somebody asks for.
+    pub batch: u32,
 }
 
 /// `/livez`, `/readyz`, `/metrics`, `/management/v1/`.
@@ -48,6 +51,7 @@ pub fn admin_router(admin: Admin) -> Router {
         .route("/management/v1/status", get(status))
         .merge(deleted::routes())
         .merge(repositories::routes())
+        .merge(gc::routes())
         .merge(scrub::routes())
         .route_layer(guard);
     Router::new()

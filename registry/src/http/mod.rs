@@ -14,6 +14,7 @@ mod endpoint;
 mod error;
 mod forwarded;
 mod front;
+mod gc;
 mod management;
 mod memory;
 mod metrics;

@@ -53,6 +53,7 @@ fn every_statement() -> impl Iterator<Item = &'static statement::Statement> {
         deleted_manifests::ALL,
         deleted_tags::ALL,
         collect::blobs::ALL,
+        collect::foresee::ALL,
         collect::links::ALL,
         collect::manifests::ALL,
         collector::ALL,

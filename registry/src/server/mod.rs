@@ -1,5 +1,6 @@
 //! Starting the parts, serving, and stopping in order.
 
+pub mod collect;
 mod connection;
 mod gate;
 mod listen;
@@ -76,6 +77,7 @@ pub async fn start(config: &Config) -> anyhow::Result<Server> {
         blobs: store,
         distribution: distribution.clone(),
         management: management(&config.http, clock),
+        batch: config.collection.batch,
     };
     let clients = listen(config.http.listen).await?;
     let probes = listen(config.admin.listen).await?;

@@ -45,7 +45,7 @@ pub async fn scrub(config: &Config, scrub: &Scrub, events: &Sender<Event>) -> an
 }
 
 /// What does not exist is not made, as a server would: it is a wrong setting.
-fn is_there(config: &Config) -> anyhow::Result<()> {
+pub(super) fn is_there(config: &Config) -> anyhow::Result<()> {
     if let Database::Sqlite { path } = &config.database
         && !path.is_file()
     {

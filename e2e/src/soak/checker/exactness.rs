@@ -53,16 +53,20 @@ type Wrong = (&'static str, String);
 
 /// Objects without a row, and rows without an object.
 fn keys(rest: &Rest) -> Vec<Wrong> {
-    let rows: BTreeSet<&str> = rest.blobs.iter().map(|(_, _, key)| key.as_str()).collect();
+    let rows: BTreeMap<&str, &str> = rest
+        .blobs
+        .iter()
+        .map(|(digest, _, key)| (key.as_str(), digest.as_str()))
+        .collect();
     let passing: BTreeSet<&str> = rest.passing.iter().map(String::as_str).collect();
     let leaked = rest
         .keys
         .iter()
-        .filter(|key| !rows.contains(key.as_str()) && !passing.contains(key.as_str()));
-    let lost = rows.iter().filter(|key| !rest.keys.contains(**key));
+        .filter(|key| !rows.contains_key(key.as_str()) && !passing.contains(key.as_str()));
+    let lost = rows.iter().filter(|(key, _)| !rest.keys.contains(**key));
     leaked
         .map(|key| (EXACT, format!("leaked: no row names the object {key}")))
-        .chain(lost.map(|key| (EXACT, format!("lost: a blob's object {key} is not there"))))
+        .chain(lost.map(|(key, digest)| (EXACT, format!("lost: a blob's object {key} is not there ({digest})"))))
         .collect()
 }
 

@@ -104,8 +104,12 @@ impl<'e> Search<'e> {
         let Some(slot) = self.slot_of.remove(&event) else {
             return Ok(());
         };
+        let with = self.with(slot)?;
         if self.events[event].certain {
-            self.states = self.with(slot)?;
+            self.states = with;
+        } else {
+            // It cannot happen any more: it has happened by now, or never.
+            self.states.extend(with);
         }
         let bit = 1 << slot;
         let cleared = self.states.drain().map(|state| State {
@@ -347,6 +351,17 @@ mod tests {
         history.0.deaths.insert((0, 0), 9);
 
         assert!(breaks(&history));
+    }
+
+    #[test]
+    fn what_was_not_answered_may_have_happened_before_its_replica_died() {
+        let mut history = ByHand::default()
+            .put((1, 2), 1, 5)
+            .unknown((3, 4), put(1, 6))
+            .read((20, 21), 1, Some(6));
+        history.0.deaths.insert((0, 0), 9);
+
+        assert_eq!(found(&history), Found::Order);
     }
 
     #[test]

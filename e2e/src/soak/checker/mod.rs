@@ -71,13 +71,6 @@ impl Violation {
         Self::new("soak", format!("{error:#}"), &[])
     }
 
-    /// Rows that nothing needs any more.
-    pub(super) fn is_garbage(&self) -> bool {
-        self.what.starts_with("leaked: no tag reaches")
-            || self.what.contains("row(s) of")
-            || self.what.contains("multipart")
-    }
-
     /// A server has panicked.
     pub(super) fn panic(line: &str) -> Self {
         Self::new("N5 truth", format!("a server panicked: {line}"), &[])

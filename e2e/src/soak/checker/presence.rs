@@ -59,6 +59,7 @@ impl Checker<'_> {
                 | Call::CancelUpload { .. },
                 404,
             )
+            | (Call::UndeleteTag { .. } | Call::UndeleteManifest { .. }, 404 | 409 | 410)
             | (Call::Chunk { .. } | Call::Finish { session: Some(_), .. }, 404 | 416)
             | (Call::DeleteBlob { .. }, 405) => None,
             _ => Some((
@@ -185,6 +186,8 @@ impl Checker<'_> {
             | Call::Chunk { .. }
             | Call::AskUpload { .. }
             | Call::CancelUpload { .. }
+            | Call::UndeleteTag { .. }
+            | Call::UndeleteManifest { .. }
             | Call::ListTags
             | Call::ListReferrers { .. } => return false,
         };
@@ -209,8 +212,12 @@ impl Checker<'_> {
                 let tag = tag.map(|tag| tag.to_string());
                 manifest(id).into_iter().chain(tag).collect()
             }
-            Call::ReadManifest { at: At::Tag(tag), .. } | Call::DeleteTag { tag } => vec![tag.to_string()],
-            Call::ReadManifest { at: At::Digest(id), .. } | Call::DeleteManifest { manifest: id } => manifest(id),
+            Call::ReadManifest { at: At::Tag(tag), .. } | Call::DeleteTag { tag } | Call::UndeleteTag { tag } => {
+                vec![tag.to_string()]
+            }
+            Call::ReadManifest { at: At::Digest(id), .. }
+            | Call::DeleteManifest { manifest: id }
+            | Call::UndeleteManifest { manifest: id } => manifest(id),
             Call::ReadBlob { blob, .. } | Call::DeleteBlob { blob } | Call::Mount { blob, .. } => {
                 vec![blob.to_string()]
             }

@@ -73,7 +73,12 @@ impl Checker<'_> {
         };
         let since = own().rev().find(deleted).map_or(0, |record| record.invoked);
         let pushed = |record: &Record| {
-            let puts = matches!(record.call, Call::PutManifest { manifest, .. } if manifest == id);
+            let puts = matches!(
+                record.call,
+                Call::PutManifest { manifest, .. } | Call::UndeleteManifest { manifest } if manifest == id
+            );
+            // Its manifest comes with a tag that is restored.
+            let puts = puts || matches!(record.call, Call::UndeleteTag { .. });
             puts && self.history.may_fall_into(record, since, list.completed)
         };
         !own().any(pushed)

@@ -1,6 +1,6 @@
 //! Tags as registers with delete: what was written, removed and seen of each, and what a tag certainly was at some time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::{
     history::{At, Call, History, Moment, Outcome, Record, RepositoryId, Seen, Tag},
@@ -18,6 +18,10 @@ pub(super) enum Act {
     Clear,
     /// The manifest was deleted: the tag is gone if it pointed there.
     RemoveIf(ManifestId),
+    /// A tag that was not there points to this.
+    Restore(ManifestId),
+    /// It was there.
+    Exists,
     /// This is what it was.
     Read(Option<ManifestId>),
     /// It did not point there: there was no such manifest.
@@ -36,6 +40,8 @@ impl Act {
             Self::Remove => fits(value.is_some(), None),
             Self::Clear => Ok(None),
             Self::RemoveIf(manifest) => Ok(value.filter(|at| *at != manifest)),
+            Self::Restore(manifest) => fits(value.is_none(), Some(manifest)),
+            Self::Exists => fits(value.is_some(), value),
             Self::Read(seen) => fits(seen == value, value),
             Self::NotAt(manifest) => fits(value != Some(manifest), value),
         }
@@ -43,7 +49,7 @@ impl Act {
 
     /// True for what changes nothing.
     pub(super) fn is_a_look(self) -> bool {
-        matches!(self, Self::Read(_) | Self::NotAt(_))
+        matches!(self, Self::Read(_) | Self::NotAt(_) | Self::Exists)
     }
 
     /// True when a tag of this value may be another one after the act.
@@ -53,15 +59,15 @@ impl Act {
 
     /// True when it shows, by itself, what the tag is afterwards.
     fn shows(self) -> bool {
-        !matches!(self, Self::RemoveIf(_) | Self::NotAt(_))
+        !matches!(self, Self::RemoveIf(_) | Self::NotAt(_) | Self::Exists)
     }
 
     /// What the tag is after an act that shows it.
     fn shown(self) -> Option<ManifestId> {
         match self {
-            Self::Write(manifest) => Some(manifest),
+            Self::Write(manifest) | Self::Restore(manifest) => Some(manifest),
             Self::Read(seen) => seen,
-            Self::Remove | Self::Clear | Self::RemoveIf(_) | Self::NotAt(_) => None,
+            Self::Remove | Self::Clear | Self::RemoveIf(_) | Self::NotAt(_) | Self::Exists => None,
         }
     }
 }
@@ -114,23 +120,22 @@ impl Registers {
     }
 
     fn add(&mut self, history: &History, place: usize, record: &Record) {
-        let Some(act) = act_of(record) else {
-            return;
-        };
-        let event = Event {
-            record: place,
-            act,
-            invoked: record.invoked,
-            until: history.settled(record),
-            certain: !matches!(record.outcome, Outcome::Unknown(_)),
-        };
         // A manifest that is deleted concerns every tag.
         let one = record.call.tag();
         let concerned = self
             .0
             .iter_mut()
             .filter(|((repository, tag), _)| *repository == record.repository && one.is_none_or(|one| one == *tag));
-        concerned.for_each(|(_, events)| events.push(event));
+        for ((_, tag), events) in concerned {
+            let acts = restored(record, *tag, events).unwrap_or_else(|| act_of(record).into_iter().collect());
+            events.extend(acts.into_iter().map(|act| Event {
+                record: place,
+                act,
+                invoked: record.invoked,
+                until: history.settled(record),
+                certain: !matches!(record.outcome, Outcome::Unknown(_)),
+            }));
+        }
     }
 
     /// Each tag with its events in the order of invocation.
@@ -176,6 +181,28 @@ impl Registers {
             })
             .collect()
     }
+}
+
+/// What an undeletion is to a tag; None for every other request.
+fn restored(record: &Record, tag: Tag, before: &[Event]) -> Option<Vec<Act>> {
+    let acts = match (record.call, &record.outcome) {
+        (Call::UndeleteTag { .. }, Outcome::Done(Seen::Restored { manifest, .. })) => vec![Act::Restore(*manifest)],
+        (Call::UndeleteTag { .. }, Outcome::Refused { status: 409, .. }) => vec![Act::Exists],
+        // It may point again to anything that it has pointed to.
+        (Call::UndeleteTag { .. }, Outcome::Unknown(_)) => {
+            let written = before.iter().filter_map(|event| event.act.shown());
+            let all: BTreeSet<ManifestId> = written.collect();
+            all.into_iter().map(Act::Restore).collect()
+        }
+        (Call::UndeleteManifest { .. }, Outcome::Done(Seen::Restored { manifest, tags })) => {
+            let own = tags.contains(&tag).then_some(Act::Restore(*manifest));
+            own.into_iter().collect()
+        }
+        (Call::UndeleteManifest { manifest }, Outcome::Unknown(_)) => vec![Act::Restore(manifest)],
+        (Call::UndeleteTag { .. } | Call::UndeleteManifest { .. }, _) => Vec::new(),
+        _ => return None,
+    };
+    Some(acts)
 }
 
 fn act_of(record: &Record) -> Option<Act> {

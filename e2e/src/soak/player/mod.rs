@@ -2,7 +2,7 @@
 //!
 //! - `ask`: one request, from the choice of a replica to the record.
 //! - `judged`: what came back, held against the library (O1).
-//! - `push`, `pull`, `removal`, `listing`: the things that a client does.
+//! - `push`, `pull`, `removal`, `undelete`, `listing`: the things that a client does.
 
 mod ask;
 mod judged;
@@ -10,6 +10,7 @@ mod listing;
 mod pull;
 mod push;
 mod removal;
+mod undelete;
 
 use std::{
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
@@ -34,6 +35,10 @@ pub(super) struct Ground {
     pub(super) recorder: Recorder,
     /// Where the replicas listen.
     pub(super) hosts: Vec<String>,
+    /// Where they take orders.
+    pub(super) admins: Vec<String>,
+    /// The secret that signs those.
+    pub(super) secret: &'static str,
     /// How often each replica has been started.
     pub(super) lives: Vec<AtomicU64>,
     /// How many repositories there are.
@@ -47,7 +52,7 @@ pub(super) struct Ground {
 }
 
 /// Tags that only one client uses.
-pub(super) const OWN_TAGS: usize = 3;
+pub(super) const OWN_TAGS: usize = 1;
 
 impl Ground {
     fn session(&self) -> Session {
@@ -73,6 +78,8 @@ pub(super) struct Player<'g> {
     random: Random,
     /// One for each replica.
     clients: Vec<Client>,
+    /// One for each replica's management API.
+    admins: Vec<Client>,
 }
 
 impl<'g> Player<'g> {
@@ -83,6 +90,7 @@ impl<'g> Player<'g> {
             ground,
             random: Random::new(seed, number as u64 + 1),
             clients: ground.hosts.iter().map(client).collect(),
+            admins: ground.admins.iter().map(client).collect(),
         }
     }
 
@@ -104,9 +112,10 @@ impl<'g> Player<'g> {
             54..62 => self.move_tag(repository),
             62..71 => self.delete_tag(repository),
             71..76 => self.delete_manifest(repository),
-            76..82 => self.delete_blob(repository),
-            82..88 => self.list_tags(repository),
-            88..96 => self.list_referrers(repository),
+            76..81 => self.delete_blob(repository),
+            81..85 => self.undelete(repository),
+            85..90 => self.list_tags(repository),
+            90..97 => self.list_referrers(repository),
             _ => self.break_off(repository),
         }
     }

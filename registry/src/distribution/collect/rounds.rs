@@ -3,9 +3,9 @@
 use super::audit::{self, Removed};
 use super::backoff::backoff;
 use super::budget::Purse;
+use super::roots::{self, Judging, Trace};
 use super::verdict::{self, Verdict};
 use super::{Distribution, Reviewed};
-use crate::blobs::Dead;
 use crate::clock::micros_of;
 use crate::distribution::error::Error;
 use crate::metadata::collect::{Item, Items, blobs, links, manifests};
@@ -95,6 +95,8 @@ struct Decided {
     over: Vec<Item>,
     later: BTreeMap<Micros, Vec<Item>>,
     in_use: Vec<Item>,
+    /// Manifests that keep an item and are kept by nothing else: they are to be looked at.
+    rings: Vec<Item>,
 }
 
 async fn attempt(with: &Distribution, subject: Subject, which: Which<'_>) -> Result<Reviewed, Error> {
@@ -164,65 +166,119 @@ struct Looked {
 /// Locks, then looks: the order is what makes it safe.
 async fn decide(with: &Distribution, tx: &mut Tx, subject: Subject, taken: Vec<Review>) -> Result<Decided, Error> {
     let items: Items = taken.iter().map(|review| review.item.clone()).collect();
-    if staging::mutated("lock_skipped") {
-        let there = look(with, tx, subject, &items).await?;
-        let all = taken.iter().map(|review| review.item.clone()).collect();
-        return Ok(sorted(taken, &all, there, with.now()));
-    }
-    let mut early = None;
-    if staging::mutated("look_before_lock") {
-        early = Some(look(with, tx, subject, &items).await?);
-    }
-    staging::point("collector.locks").await;
     let locked = match subject {
         Subject::Manifest => manifests::lock(tx, &items).await?,
         Subject::BlobLink => links::lock(tx, &items).await?,
         Subject::Blob => blobs::lock(tx, &items).await?,
     };
     staging::point("collector.locked").await;
-    let there = match early {
-        Some(early) => early,
-        None => look(with, tx, subject, &items).await?,
+    let mut locked: HashSet<Item> = locked.into_iter().collect();
+    let mut rings = Vec::new();
+    let there = match subject {
+        Subject::Manifest => {
+            let (there, kept) = look_at_manifests(with, tx, &items, &mut locked).await?;
+            rings = kept;
+            there
+        }
+        Subject::BlobLink => look_at_links(with, tx, &items).await?,
+        Subject::Blob => look_at_blobs(with, tx, &items).await?,
     };
-    Ok(sorted(taken, &locked.into_iter().collect(), there, with.now()))
+    let decided = sorted(taken, &locked, there, with.now());
+    Ok(Decided { rings, ..decided })
 }
 
-async fn look(with: &Distribution, tx: &mut Tx, subject: Subject, items: &Items) -> Result<Vec<Looked>, Error> {
-    let now = with.now();
-    let looked = match subject {
-        Subject::Manifest => {
-            let grace = micros_of(with.limits.delays.manifest_upload);
-            let found = manifests::look(tx, items).await?;
-            let each = found.into_iter().map(|found| Looked {
-                verdict: verdict::of_manifest(&found, with.rules.untagged, grace, now),
-                size: found.size,
-                object_key: None,
-                item: found.item,
-            });
-            each.collect()
+pub(super) fn judging(with: &Distribution) -> Judging {
+    Judging {
+        untagged: with.rules.untagged,
+        grace: micros_of(with.limits.delays.manifest_upload),
+        now: with.now(),
+    }
+}
+
+/// Also gives the manifests of rings that items hang on.
+async fn look_at_manifests(
+    with: &Distribution,
+    tx: &mut Tx,
+    items: &Items,
+    locked: &mut HashSet<Item>,
+) -> Result<(Vec<Looked>, Vec<Item>), Error> {
+    let judging = judging(with);
+    let (mut all, mut held, mut rings) = (Vec::new(), Vec::new(), Vec::new());
+    for found in manifests::look(tx, items).await? {
+        match judging.of(&found) {
+            Verdict::Held(_) => held.push(found),
+            verdict @ (Verdict::Garbage | Verdict::Live(_) | Verdict::Later(..)) => {
+                all.push(of_manifest(&found, verdict));
+            }
         }
-        Subject::BlobLink => {
-            let found = links::look(tx, items).await?;
-            let each = found.into_iter().map(|found| Looked {
-                verdict: verdict::of_link(&found, now),
-                size: 0,
-                object_key: None,
-                item: found.item,
-            });
-            each.collect()
-        }
-        Subject::Blob => {
-            let found = blobs::look(tx, items).await?;
-            let each = found.into_iter().map(|found| Looked {
-                verdict: verdict::of_blob(&found, now),
-                size: found.size,
-                object_key: Some(found.object_key),
-                item: found.item,
-            });
-            each.collect()
-        }
-    };
-    Ok(looked)
+    }
+    let traces = roots::trace(tx, &held, judging).await?;
+    for (found, trace) in held.iter().zip(traces) {
+        let why = judging.of(found);
+        let verdict = match trace {
+            Trace::Rooted => why,
+            Trace::Until(until) => Verdict::Later(until, "it hangs on manifests that are young".to_owned()),
+            // The one that lists it goes first: a foreign key sees to that.
+            Trace::Ring(ring) if found.parent.is_some() => {
+                rings.extend(ring.into_iter().filter(|item| *item != found.item));
+                why
+            }
+            Trace::Ring(ring) => {
+                if !is_still_a_ring(tx, found, ring, judging).await? {
+                    locked.remove(&found.item);
+                }
+                Verdict::Garbage
+            }
+        };
+        all.push(of_manifest(found, verdict));
+    }
+    Ok((all, rings))
+}
+
+/// With all of a ring locked, nobody can give one of them a root; were one given meanwhile, it is seen now.
+async fn is_still_a_ring(
+    tx: &mut Tx,
+    found: &manifests::Found,
+    ring: Vec<Item>,
+    judging: Judging,
+) -> Result<bool, Error> {
+    let ring: Items = ring.into_iter().collect();
+    if manifests::lock(tx, &ring).await?.len() < ring.len() {
+        return Ok(false);
+    }
+    let traces = roots::trace(tx, std::slice::from_ref(found), judging).await?;
+    Ok(matches!(traces.first(), Some(Trace::Ring(again)) if again.len() == ring.len()))
+}
+
+fn of_manifest(found: &manifests::Found, verdict: Verdict) -> Looked {
+    Looked {
+        item: found.item.clone(),
+        size: found.size,
+        object_key: None,
+        verdict,
+    }
+}
+
+async fn look_at_links(with: &Distribution, tx: &mut Tx, items: &Items) -> Result<Vec<Looked>, Error> {
+    let found = links::look(tx, items).await?;
+    let each = found.into_iter().map(|found| Looked {
+        verdict: verdict::of_link(&found, with.now()),
+        size: 0,
+        object_key: None,
+        item: found.item,
+    });
+    Ok(each.collect())
+}
+
+async fn look_at_blobs(with: &Distribution, tx: &mut Tx, items: &Items) -> Result<Vec<Looked>, Error> {
+    let found = blobs::look(tx, items).await?;
+    let each = found.into_iter().map(|found| Looked {
+        verdict: verdict::of_blob(&found, with.now()),
+        size: found.size,
+        object_key: Some(found.object_key),
+        item: found.item,
+    });
+    Ok(each.collect())
 }
 
 fn sorted(taken: Vec<Review>, locked: &HashSet<Item>, there: Vec<Looked>, now: Micros) -> Decided {
@@ -238,11 +294,10 @@ fn sorted(taken: Vec<Review>, locked: &HashSet<Item>, there: Vec<Looked>, now: M
         match found.verdict {
             // What somebody holds is about to be referred to, or to go.
             _ if !locked.contains(&item) => decided.in_use.push(item),
-            Verdict::Live(_) => {
+            Verdict::Live(_) | Verdict::Held(_) => {
                 decided.live += 1;
                 decided.over.push(item);
             }
-            Verdict::Later(..) if staging::mutated("leased_review_dropped") => decided.over.push(item),
             Verdict::Later(until, _) => decided
                 .later
                 .entry(rounded_up(until.max(now + 1)))
@@ -273,11 +328,7 @@ async fn spend(
     decided: &mut Decided,
 ) -> Result<Option<Micros>, Error> {
     let budget = with.limits.budget;
-    if staging::mutated("budget_ignored")
-        || budget.is_unlimited()
-        || subject == Subject::BlobLink
-        || decided.garbage.is_empty()
-    {
+    if budget.is_unlimited() || subject == Subject::BlobLink || decided.garbage.is_empty() {
         return Ok(None);
     }
     let state = collector::hold(tx).await?;
@@ -299,9 +350,7 @@ async fn spend(
 /// and found live because of it.
 async fn carry_out(with: &Distribution, tx: &mut Tx, subject: Subject, decided: &Decided) -> Result<(), Error> {
     let over: Items = decided.over.iter().cloned().collect();
-    if !staging::mutated("reviews_ended_last") {
-        reviews::finish(tx, subject, &over).await?;
-    }
+    reviews::finish(tx, subject, &over).await?;
     for (until, items) in &decided.later {
         let items: Items = items.iter().cloned().collect();
         reviews::postpone(tx, subject, &items, *until, false).await?;
@@ -311,18 +360,20 @@ async fn carry_out(with: &Distribution, tx: &mut Tx, subject: Subject, decided: 
     reviews::postpone(tx, subject, &in_use, soon, false).await?;
     let garbage = decided.garbage.iter().map(|removed| removed.review.item.clone());
     remove(with, tx, subject, &garbage.collect()).await?;
-    if staging::mutated("reviews_ended_last") {
-        reviews::finish(tx, subject, &over).await?;
-    }
-    if staging::mutated("object_before_row") {
-        let keys = decided.garbage.iter().filter_map(|removed| removed.object_key.clone());
-        let dead = keys.map(|key| Dead {
-            key,
-            multipart_id: None,
-        });
-        drop(with.blobs.delete_all(dead.collect()).await);
-    }
-    Ok(())
+    let gone: HashSet<&Item> = decided.over.iter().collect();
+    let rings: Items = decided
+        .rings
+        .iter()
+        .filter(|item| !gone.contains(item))
+        .cloned()
+        .collect();
+    let now = with.now();
+    let due = Due {
+        at: now,
+        reason: Reason::ManifestListDelete,
+        now,
+    };
+    Ok(reviews::add_all(tx, Subject::Manifest, &rings, due).await?)
 }
 
 /// Removes rows, and asks for a review of what they referred to. That is due at once: the grace was waited for before the

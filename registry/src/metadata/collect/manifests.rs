@@ -104,6 +104,13 @@ statements! {
              LIMIT 1000000000
          ) AS m",
     );
+    PARENTS = over_items!(
+        "collect.parents",
+        "SELECT c.namespace_id, c.repository_id, c.parent_digest FROM ",
+        " CROSS JOIN manifest_children c
+          WHERE c.child_digest = item.digest AND c.namespace_id = item.namespace_id
+              AND c.repository_id = item.repository_id"
+    );
     REMOVE = over_items!(
         "collect.remove_manifests",
         "DELETE FROM manifests
@@ -153,6 +160,22 @@ pub struct Left {
     pub referrers: Vec<Item>,
 }
 
+/// Every index that lists one of these.
+///
+/// # Errors
+/// As any statement.
+pub async fn parents(reader: &mut Reader, items: &Items) -> Result<Vec<Item>, Error> {
+    reader.all(&PARENTS, &items.values(), item).await
+}
+
+/// Every manifest that has one of these as its subject.
+///
+/// # Errors
+/// As any statement.
+pub async fn referrers(reader: &mut Reader, items: &Items) -> Result<Vec<Item>, Error> {
+    reader.all(&REFERRERS, &items.values(), item).await
+}
+
 /// Removes locked manifests and their references.
 ///
 /// # Errors
@@ -161,7 +184,7 @@ pub async fn remove(tx: &mut Tx, items: &Items) -> Result<Left, Error> {
     let children = tx.all(&LEAVE_CHILDREN, &items.values(), item).await?;
     let blobs = tx.all(&LEAVE_BLOBS, &items.values(), item).await?;
     tx.execute(&FORGET_MISSING, &items.values()).await?;
-    let referrers = tx.all(&REFERRERS, &items.values(), item).await?;
+    let referrers = referrers(tx, items).await?;
     tx.execute(&REMOVE, &items.values()).await?;
     Ok(Left {
         children,

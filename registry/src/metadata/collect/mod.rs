@@ -9,6 +9,7 @@
 //! The foreign keys are NO ACTION: were a kind of reference forgotten here, the removal would fail, not lose it.
 
 pub mod blobs;
+pub mod foresee;
 pub mod links;
 pub mod manifests;
 
@@ -72,6 +73,14 @@ impl Items {
     /// True when there is none.
     pub fn is_empty(&self) -> bool {
         self.digests.is_empty()
+    }
+
+    /// One by one.
+    pub fn into_items(self) -> Vec<Item> {
+        let keys = self.namespaces.into_iter().zip(self.repositories);
+        let keys = keys.map(|(namespace, repository)| RepositoryKey { namespace, repository });
+        let items = keys.zip(self.digests);
+        items.map(|(key, digest)| Item { key, digest }).collect()
     }
 
     /// The same digests as items of the whole registry: blobs for their links.

@@ -231,3 +231,25 @@ async fn any_number_of_collectors_at_once_delete_each_item_once() {
     assert_eq!(world.count("SELECT count(*) FROM tombstones").await, 80);
     assert_eq!(world.count("SELECT count(*) FROM reviews").await, 0);
 }
+
+#[tokio::test]
+async fn manifests_that_keep_only_each_other_go() {
+    let world = World::hasty().await;
+    let image = world.push_image(REPOSITORY, Some("v1"), "image").await;
+    let list = index(&[image.manifest]);
+    let mut ring: serde_json::Value = serde_json::from_str(&list).unwrap();
+    ring["subject"] = ring["manifests"][0].clone();
+    let ring = world
+        .push_manifest(REPOSITORY, None, OCI_INDEX, &ring.to_string())
+        .await;
+    world.clock.advance(HOUR);
+    world.collect().await;
+    assert!(world.has_manifest(REPOSITORY, ring).await, "its subject is tagged");
+
+    world.delete(REPOSITORY, "v1").await;
+    world.collect().await;
+
+    assert_eq!(world.count("SELECT count(*) FROM manifests").await, 0);
+    assert_eq!(world.count("SELECT count(*) FROM blobs").await, 0);
+    assert_eq!(world.count("SELECT count(*) FROM reviews").await, 0);
+}

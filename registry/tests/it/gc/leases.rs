@@ -1,7 +1,7 @@
 //! "You need not upload this": who was told so finds the blob.
 
-use super::world::{DAY, HOUR, REPOSITORY, World, hasty, name};
-use crate::support::content::image;
+use super::world::{DAY, HOUR, REPOSITORY, World, chunk, hasty, name};
+use crate::support::content::{image, sha256};
 use berth_registry::distribution::{Limits, MountSource, Rules};
 use oci::media_type::OCI_MANIFEST;
 
@@ -49,6 +49,32 @@ async fn a_promise_that_nobody_made_use_of_ends_and_the_blob_goes() {
     assert!(!world.has_blob(REPOSITORY, blob).await);
     assert!(world.distribution.sweep_leases(10).await.unwrap() > 0);
     assert_eq!(world.count("SELECT count(*) FROM blob_leases").await, 0);
+}
+
+#[tokio::test]
+async fn the_end_of_an_upload_that_is_repeated_is_a_promise_like_the_first_one() {
+    let world = with_leases().await;
+    let repository = name(REPOSITORY);
+    let digest = sha256(b"bytes");
+    let upload = world.distribution.start_upload(&repository).await.unwrap().id;
+    let end = || {
+        world
+            .distribution
+            .finish_upload(&repository, upload, digest, chunk(b"bytes"))
+    };
+    end().await.unwrap();
+    world.clock.advance(HOUR / 2);
+
+    end().await.unwrap();
+    world.clock.advance(59 * HOUR / 60);
+    world.collect().await;
+    assert!(world.has_blob(REPOSITORY, digest).await);
+
+    world.execute("DELETE FROM blob_leases").await;
+    world.execute("UPDATE reviews SET due_at = 0").await;
+    world.collect().await;
+    assert!(!world.has_blob(REPOSITORY, digest).await);
+    assert!(end().await.is_err(), "the blob is gone: it has to be uploaded again");
 }
 
 #[tokio::test]

@@ -14,14 +14,14 @@ const LEAST_BATCH: u32 = 4;
 
 /// The pace of one queue.
 #[derive(Debug, Clone)]
-pub(super) struct Pacer {
+pub struct Pacer {
     most: u32,
     batch: u32,
 }
 
 impl Pacer {
     /// At most `most` items at once.
-    pub(super) fn new(most: u32) -> Self {
+    pub fn new(most: u32) -> Self {
         let most = most.max(1);
         Self {
             most,
@@ -30,12 +30,12 @@ impl Pacer {
     }
 
     /// How many items to take next.
-    pub(super) fn batch(&self) -> u32 {
+    pub fn batch(&self) -> u32 {
         self.batch
     }
 
     /// Takes note of a batch, and says how long to rest before the next.
-    pub(super) fn rest_after(&mut self, took: Duration) -> Duration {
+    pub fn rest_after(&mut self, took: Duration) -> Duration {
         if took <= TARGET {
             self.batch = self.batch.saturating_add(self.batch / 4 + 1).min(self.most);
         } else if took > TARGET * 2 {
