@@ -24,13 +24,19 @@ mod nothing {
     pub const fn mutated(_name: &str) -> bool {
         false
     }
+
+    /// Whether this fault is planted in this one of several places, which makes `name.part` of it.
+    #[inline]
+    pub const fn mutated_in(_name: &str, _part: &str) -> bool {
+        false
+    }
 }
 
 #[cfg(not(feature = "staging"))]
-pub use nothing::{mutated, note, point};
+pub use nothing::{mutated, mutated_in, note, point};
 
 #[cfg(feature = "staging")]
-pub use stage::{Hold, NobodyCame, hold, mutated, note, noted, point};
+pub use stage::{Hold, NobodyCame, hold, mutated, mutated_in, note, noted, point};
 
 #[cfg(feature = "staging")]
 mod stage {
@@ -140,6 +146,12 @@ mod stage {
     /// Whether this fault is planted.
     pub fn mutated(name: &str) -> bool {
         PLANTED.as_deref() == Some(name)
+    }
+
+    /// Whether this fault is planted in this one of several places, which makes `name.part` of it.
+    pub fn mutated_in(name: &str, part: &str) -> bool {
+        let planted = PLANTED.as_deref().and_then(|planted| planted.split_once('.'));
+        planted == Some((name, part))
     }
 
     fn next_gate(point: &'static str) -> Option<Gate> {

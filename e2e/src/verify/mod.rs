@@ -19,6 +19,7 @@ mod early;
 mod fuzz;
 mod kubernetes;
 mod model;
+mod mutations;
 mod registry;
 mod soak;
 mod source;

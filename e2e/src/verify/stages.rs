@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::{Run, chart, clients, conformance, corpus, fuzz, kubernetes, model, registry, soak, source};
+use super::{Run, chart, clients, conformance, corpus, fuzz, kubernetes, model, mutations, registry, soak, source};
 use crate::shell::Log;
 
 /// What a stage needs that takes long to build: it is begun before the first stage.
@@ -154,6 +154,11 @@ pub(super) const STAGES: &[Stage] = &[
         registry::interleavings_postgres,
     )
     .of("interleavings"),
+    stage(
+        "mutations",
+        "each fault that is planted in the real code is noticed by a test",
+        mutations::mutations,
+    ),
     stage(
         "crash-sqlite",
         "kill -9 amid pushes loses nothing: SQLite, files",

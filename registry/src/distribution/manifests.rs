@@ -99,14 +99,18 @@ impl Distribution {
             media_type: &manifest.media_type,
             artifact_type: manifest.artifact_type.as_deref(),
             config_media_type: manifest.config_media_type.as_deref(),
-            subject: manifest.subject.as_ref(),
+            subject: manifest
+                .subject
+                .as_ref()
+                .filter(|_| !staging::mutated("subject_skipped")),
             annotations: &manifest.annotations,
             payload: put.payload,
             content_size: content_size(put.payload, references),
         };
         staging::point("manifest.looked").await;
         manifests::add(&mut tx, key, new, now).await?;
-        manifests::add_references(&mut tx, key, &digest, &found.present).await?;
+        let present: Vec<ReferenceTo> = found.present.into_iter().filter(is_recorded).collect();
+        manifests::add_references(&mut tx, key, &digest, &present).await?;
         manifests::add_missing(&mut tx, key, &digest, &found.missing).await?;
         manifests::resolve_missing_child(&mut tx, key, &digest).await?;
         self.name(&mut tx, key, put, digest).await?;
@@ -231,7 +235,7 @@ impl Found {
                     found.present.push(reference.clone());
                     found.compare(reference, size);
                 }
-                None if reference.must_exist && !sparse.allows(reference.kind) => unknown.push(reference.digest),
+                None if reference.must_exist && !allowed(sparse, reference.kind) => unknown.push(reference.digest),
                 None => found.missing.push(reference.clone()),
             }
         }
@@ -256,6 +260,19 @@ impl Found {
                 stored,
             });
         }
+    }
+}
+
+fn allowed(sparse: Sparse, kind: ReferenceKind) -> bool {
+    sparse.allows(kind) || staging::mutated("references_not_checked")
+}
+
+/// Every reference is, but for faults that are planted.
+fn is_recorded(reference: &ReferenceTo) -> bool {
+    match reference.kind {
+        ReferenceKind::Config => !staging::mutated("config_skipped"),
+        ReferenceKind::Child => !staging::mutated("children_skipped"),
+        ReferenceKind::Layer | ReferenceKind::IndexBlob => !staging::mutated("layers_skipped"),
     }
 }
 

@@ -51,19 +51,30 @@ impl Distribution {
             return Ok(linked.blob);
         }
         staging::point("promise.found").await;
+        if staging::mutated("existence_cached") {
+            return Ok(linked.blob);
+        }
         self.promise(repository, digest, end).await
     }
 
     async fn promise(&self, repository: &RepositoryName, digest: &Digest, end: Micros) -> Result<Arc<Blob>, Error> {
         let mut tx = self.metadata.begin().await?;
-        let Some((blob, key)) = blobs::keep_linked(&mut tx, repository, digest).await? else {
+        let kept = if staging::mutated("promise_not_locked") {
+            let linked = self.linked(repository, digest).await?;
+            Some(((*linked.blob).clone(), linked.repository))
+        } else {
+            blobs::keep_linked(&mut tx, repository, digest).await?
+        };
+        let Some((blob, key)) = kept else {
             return Err(unknown(&mut tx, repository, digest).await);
         };
         if blob.corrupt {
             return Err(Error::BlobCorrupt(*digest));
         }
         staging::point("promise.kept").await;
-        leases::promise(&mut tx, key, digest, end).await?;
+        if !staging::mutated("promise_not_recorded") {
+            leases::promise(&mut tx, key, digest, end).await?;
+        }
         tx.commit().await?;
         self.promises.made(key, *digest, end);
         Ok(Arc::new(blob))

@@ -50,7 +50,11 @@ impl Distribution {
     pub async fn start_upload(&self, repository: &RepositoryName) -> Result<OpenUpload, Error> {
         let id = Uuid::new_v4();
         let (now, expires_at) = (self.now(), self.after(self.limits.upload_expiry));
-        let object_key = self.blobs.new_key(now / MICROS);
+        let object_key = if staging::mutated("key_reused") {
+            "blobs/00/reused".to_owned()
+        } else {
+            self.blobs.new_key(now / MICROS)
+        };
         let mut tx = self.metadata.begin_statement().await?;
         uploads::begin(
             &mut tx,
@@ -280,9 +284,8 @@ impl Distribution {
         };
         let now = self.now();
         let mut tx = self.metadata.begin().await?;
-        let ended = uploads::finish(&mut tx, held.claim, &digest, self.after(self.limits.upload_memory))
-            .await?
-            .ok_or(Error::ClaimLost)?;
+        let ended = uploads::finish(&mut tx, held.claim, &digest, self.after(self.limits.upload_memory)).await?;
+        let ended = ended.or_else(|| as_if_open(&ours)).ok_or(Error::ClaimLost)?;
         let key = repositories::ensure(&mut tx, repository, now).await?;
         let kept = if blob_rows::add(&mut tx, &ours, now).await? {
             self.unbury(&mut tx, &ended, &ours.object_key).await?;
@@ -300,6 +303,9 @@ impl Distribution {
         self.bury_all(&mut tx, &ended, kept, "duplicate").await?;
         self.grant(&mut tx, key, digest).await?;
         staging::point("upload.commits").await;
+        if staging::mutated("answer_before_commit") {
+            return Ok(());
+        }
         Ok(tx.commit().await?)
     }
 
@@ -324,6 +330,9 @@ impl Distribution {
         kept: Option<&str>,
         reason: &'static str,
     ) -> Result<(), Error> {
+        if kept.is_none() && staging::mutated_in("not_buried", reason) {
+            return Ok(());
+        }
         // Local files are appended to in place. Where the only claim made a blob, it wrote to the upload's own key alone.
         let alone = kept.is_some() && ended.claims <= 1;
         let beside = if self.blobs.writes_beside() && !alone {
@@ -373,6 +382,16 @@ impl Distribution {
         let key = object_key.to_owned();
         Err(blobs::Error::Lost { key }.into())
     }
+}
+
+/// What a planted fault takes an ended session for.
+fn as_if_open(ours: &Blob) -> Option<Ended> {
+    staging::mutated("ended_session_finished").then(|| Ended {
+        object_key: ours.object_key.clone(),
+        multipart_id: None,
+        claims: 1,
+        tail_key: None,
+    })
 }
 
 fn borrowed(keys: &[String]) -> Vec<&str> {

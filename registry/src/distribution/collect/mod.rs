@@ -40,6 +40,7 @@ use super::error::Error;
 use crate::clock::micros_of;
 use crate::metadata::reviews::Subject;
 use crate::metadata::{Micros, leases};
+use crate::staging;
 use std::time::Duration;
 
 /// What becomes of a manifest that has neither a tag nor an index that lists it.
@@ -148,6 +149,9 @@ impl Distribution {
 
     /// When the object of a blob whose row goes now may be deleted.
     fn blob_not_before(&self) -> Micros {
+        if staging::mutated("quarantine_ignored") {
+            return self.now();
+        }
         self.now().saturating_add(micros_of(self.limits.quarantine))
     }
 }

@@ -5,8 +5,8 @@ use super::audit;
 use super::backoff::backoff;
 use crate::blobs::Dead;
 use crate::distribution::error::Error;
-use crate::metadata::Tx;
 use crate::metadata::tombstones::{self, Claimed};
+use crate::metadata::{Micros, Tx};
 use crate::staging;
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
@@ -38,13 +38,10 @@ impl Reaped {
 }
 
 pub(super) async fn reap(with: &Distribution, limit: u32) -> Result<Reaped, Error> {
-    let mut tx = with.metadata.begin().await?;
-    let claimed = tombstones::claim(&mut tx, with.now(), with.after(CLAIM), limit).await?;
+    let claimed = set_out(with, limit).await?;
     if claimed.is_empty() {
         return Ok(Reaped::default());
     }
-    // From here on nobody takes the objects for whole any more.
-    tx.commit().await?;
     staging::point("reaper.claimed").await;
     let failed = delete(with, &claimed).await;
     staging::point("reaper.deleted").await;
@@ -68,6 +65,23 @@ pub(super) async fn reap(with: &Distribution, limit: u32) -> Result<Reaped, Erro
     })
 }
 
+/// Claims objects. From here on nobody takes them for whole any more.
+async fn set_out(with: &Distribution, limit: u32) -> Result<Vec<Claimed>, Error> {
+    let mut tx = with.metadata.begin().await?;
+    let due = if staging::mutated("not_before_ignored") {
+        Micros::MAX
+    } else {
+        with.now()
+    };
+    let claimed = tombstones::claim(&mut tx, due, with.after(CLAIM), limit).await?;
+    if staging::mutated("tombstone_before_object") {
+        let keys: Vec<&str> = claimed.iter().map(|claimed| claimed.object_key.as_str()).collect();
+        tombstones::forget(&mut tx, &keys).await?;
+    }
+    tx.commit().await?;
+    Ok(claimed)
+}
+
 /// The keys of those that may still be there.
 async fn delete(with: &Distribution, claimed: &[Claimed]) -> HashSet<String> {
     let dead = claimed.iter().map(|claimed| Dead {
@@ -82,7 +96,9 @@ async fn delete(with: &Distribution, claimed: &[Claimed]) -> HashSet<String> {
             "object not deleted"
         );
     }
-    failed.into_iter().map(|(key, _)| key).collect()
+    let left = failed.into_iter().map(|(key, _)| key);
+    left.filter(|_| !staging::mutated("failed_deletion_forgotten"))
+        .collect()
 }
 
 /// Those that failed equally often wait equally long.

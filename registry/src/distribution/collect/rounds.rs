@@ -6,6 +6,7 @@ use super::budget::Purse;
 use super::roots::{self, Judging, Trace};
 use super::verdict::{self, Verdict};
 use super::{Distribution, Reviewed};
+use crate::blobs::Dead;
 use crate::clock::micros_of;
 use crate::distribution::error::Error;
 use crate::metadata::collect::{Item, Items, blobs, links, manifests};
@@ -166,25 +167,47 @@ struct Looked {
 /// Locks, then looks: the order is what makes it safe.
 async fn decide(with: &Distribution, tx: &mut Tx, subject: Subject, taken: Vec<Review>) -> Result<Decided, Error> {
     let items: Items = taken.iter().map(|review| review.item.clone()).collect();
-    let locked = match subject {
-        Subject::Manifest => manifests::lock(tx, &items).await?,
-        Subject::BlobLink => links::lock(tx, &items).await?,
-        Subject::Blob => blobs::lock(tx, &items).await?,
+    let mut early = None;
+    if staging::mutated("look_before_lock") {
+        early = Some(look(with, tx, subject, &items, &mut HashSet::new()).await?);
+    }
+    staging::point("collector.locks").await;
+    let mut locked: HashSet<Item> = if staging::mutated("lock_skipped") {
+        taken.iter().map(|review| review.item.clone()).collect()
+    } else {
+        lock(tx, subject, &items).await?.into_iter().collect()
     };
     staging::point("collector.locked").await;
-    let mut locked: HashSet<Item> = locked.into_iter().collect();
-    let mut rings = Vec::new();
-    let there = match subject {
-        Subject::Manifest => {
-            let (there, kept) = look_at_manifests(with, tx, &items, &mut locked).await?;
-            rings = kept;
-            there
-        }
-        Subject::BlobLink => look_at_links(with, tx, &items).await?,
-        Subject::Blob => look_at_blobs(with, tx, &items).await?,
+    let (there, rings) = match early {
+        Some(early) => early,
+        None => look(with, tx, subject, &items, &mut locked).await?,
     };
     let decided = sorted(taken, &locked, there, with.now());
     Ok(Decided { rings, ..decided })
+}
+
+async fn lock(tx: &mut Tx, subject: Subject, items: &Items) -> Result<Vec<Item>, Error> {
+    Ok(match subject {
+        Subject::Manifest => manifests::lock(tx, items).await?,
+        Subject::BlobLink => links::lock(tx, items).await?,
+        Subject::Blob => blobs::lock(tx, items).await?,
+    })
+}
+
+/// What there is, and the manifests of rings that items hang on.
+async fn look(
+    with: &Distribution,
+    tx: &mut Tx,
+    subject: Subject,
+    items: &Items,
+    locked: &mut HashSet<Item>,
+) -> Result<(Vec<Looked>, Vec<Item>), Error> {
+    let there = match subject {
+        Subject::Manifest => return look_at_manifests(with, tx, items, locked).await,
+        Subject::BlobLink => look_at_links(with, tx, items).await?,
+        Subject::Blob => look_at_blobs(with, tx, items).await?,
+    };
+    Ok((there, Vec::new()))
 }
 
 pub(super) fn judging(with: &Distribution) -> Judging {
@@ -298,6 +321,7 @@ fn sorted(taken: Vec<Review>, locked: &HashSet<Item>, there: Vec<Looked>, now: M
                 decided.live += 1;
                 decided.over.push(item);
             }
+            Verdict::Later(..) if staging::mutated("leased_review_dropped") => decided.over.push(item),
             Verdict::Later(until, _) => decided
                 .later
                 .entry(rounded_up(until.max(now + 1)))
@@ -328,7 +352,11 @@ async fn spend(
     decided: &mut Decided,
 ) -> Result<Option<Micros>, Error> {
     let budget = with.limits.budget;
-    if budget.is_unlimited() || subject == Subject::BlobLink || decided.garbage.is_empty() {
+    if staging::mutated("budget_ignored")
+        || budget.is_unlimited()
+        || subject == Subject::BlobLink
+        || decided.garbage.is_empty()
+    {
         return Ok(None);
     }
     let state = collector::hold(tx).await?;
@@ -350,7 +378,9 @@ async fn spend(
 /// and found live because of it.
 async fn carry_out(with: &Distribution, tx: &mut Tx, subject: Subject, decided: &Decided) -> Result<(), Error> {
     let over: Items = decided.over.iter().cloned().collect();
-    reviews::finish(tx, subject, &over).await?;
+    if !staging::mutated("reviews_ended_last") {
+        reviews::finish(tx, subject, &over).await?;
+    }
     for (until, items) in &decided.later {
         let items: Items = items.iter().cloned().collect();
         reviews::postpone(tx, subject, &items, *until, false).await?;
@@ -360,6 +390,17 @@ async fn carry_out(with: &Distribution, tx: &mut Tx, subject: Subject, decided: 
     reviews::postpone(tx, subject, &in_use, soon, false).await?;
     let garbage = decided.garbage.iter().map(|removed| removed.review.item.clone());
     remove(with, tx, subject, &garbage.collect()).await?;
+    if staging::mutated("reviews_ended_last") {
+        reviews::finish(tx, subject, &over).await?;
+    }
+    if staging::mutated("object_before_row") {
+        let keys = decided.garbage.iter().filter_map(|removed| removed.object_key.clone());
+        let dead = keys.map(|key| Dead {
+            key,
+            multipart_id: None,
+        });
+        drop(with.blobs.delete_all(dead.collect()).await);
+    }
     let gone: HashSet<&Item> = decided.over.iter().collect();
     let rings: Items = decided
         .rings

@@ -10,6 +10,7 @@
 use super::Untagged;
 use crate::metadata::Micros;
 use crate::metadata::collect::{blobs, links, manifests, shown};
+use crate::staging;
 
 /// What becomes of an item.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,26 +26,34 @@ pub(super) enum Verdict {
 }
 
 pub(super) fn of_manifest(found: &manifests::Found, untagged: Untagged, grace: Micros, now: Micros) -> Verdict {
-    if found.deleted_at.is_some() {
+    if found.deleted_at.is_some() && !staging::mutated_in("not_seen", "deletion") {
         return Verdict::Live("it was deleted and can be restored".to_owned());
     }
-    if let Some(tag) = &found.tag {
+    if let Some(tag) = &found.tag
+        && !staging::mutated_in("not_seen", "tag")
+    {
         return Verdict::Live(format!("the tag {tag} points to it"));
     }
-    if let Some(tag) = &found.deleted_tag {
+    if let Some(tag) = &found.deleted_tag
+        && !staging::mutated_in("not_seen", "deleted_tag")
+    {
         return Verdict::Live(format!("the deleted tag {tag}, which can be restored, points to it"));
     }
-    if untagged == Untagged::Keep {
+    if untagged == Untagged::Keep && !staging::mutated("untagged_not_kept") {
         return Verdict::Live("untagged manifests are kept (gc.untagged)".to_owned());
     }
-    if let Some(parent) = &found.parent {
+    if let Some(parent) = &found.parent
+        && !staging::mutated_in("not_seen", "parent")
+    {
         return Verdict::Held(format!("the index {} lists it", shown(parent)));
     }
-    if let Some(subject) = &found.subject {
+    if let Some(subject) = &found.subject
+        && !staging::mutated_in("not_seen", "subject")
+    {
         return Verdict::Held(format!("its subject {} is there", shown(subject)));
     }
     let until = found.pushed_at.saturating_add(grace);
-    if until > now {
+    if until > now && !staging::mutated("grace_ignored") {
         return Verdict::Later(until, "it was pushed a short time ago".to_owned());
     }
     Verdict::Garbage
@@ -66,7 +75,9 @@ pub(super) fn of_blob(found: &blobs::Found, now: Micros) -> Verdict {
 
 fn unless_leased(until: Option<Micros>, now: Micros) -> Verdict {
     match until {
-        Some(until) if until > now => Verdict::Later(until, "a client was told that it need not upload it".to_owned()),
+        Some(until) if until > now && !staging::mutated("lease_not_checked") => {
+            Verdict::Later(until, "a client was told that it need not upload it".to_owned())
+        }
         Some(_) | None => Verdict::Garbage,
     }
 }

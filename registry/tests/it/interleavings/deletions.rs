@@ -1,9 +1,11 @@
 //! Deletions by clients while others push.
 
-use super::scene::{deletes, is_consistent, is_empty, is_sqlite, is_whole, later, puts, reviews, settle};
-use crate::gc::world::{REPOSITORY, World};
+use super::scene::{
+    Actor, deletes, is_consistent, is_empty, is_sqlite, is_whole, later, puts, reviews, settle, uploads,
+};
+use crate::gc::world::{REPOSITORY, World, name};
 use crate::support::content::{image, sha256};
-use berth_registry::distribution::Reviews;
+use berth_registry::distribution::{Erased, Reviews};
 use berth_registry::staging::hold;
 use oci::media_type::OCI_MANIFEST;
 
@@ -90,4 +92,78 @@ async fn world_goes_on(world: &World) {
     assert_eq!(other.ends().await.reviewed, 0, "another does not take the same");
     let image = world.push_image("other/app", Some("v1"), "meanwhile").await;
     assert!(world.has_manifest("other/app", image.manifest).await);
+}
+
+/// Removes what is left of deleted repositories, as far as it can.
+async fn erase(world: &World) {
+    for _ in 0..100 {
+        match world.distribution.erase_some().await.unwrap() {
+            Erased::Nothing | Erased::Held => return,
+            Erased::Some | Erased::Last(_) => {}
+        }
+    }
+}
+
+/// 20: a repository is deleted while somebody pushes to it, and is there again.
+#[tokio::test]
+async fn a_push_into_a_repository_that_is_being_deleted_is_whole_or_refused() {
+    let world = World::hasty().await;
+    let blob = world.push_blob(REPOSITORY, b"the bytes").await;
+    let old = image(&blob, &[]);
+    world.push_manifest(REPOSITORY, Some("old"), OCI_MANIFEST, &old).await;
+    let written = hold("manifest.written");
+    let push = puts(&world, "v1", OCI_MANIFEST, &image(&blob, &[blob]));
+    written.arrived().await.unwrap();
+    let distribution = world.distribution.clone();
+    let deletion = Actor::start(async move { distribution.delete_repository(&name(REPOSITORY)).await.map(drop) });
+    deletion.is_kept_waiting(&world).await;
+
+    written.release();
+
+    push.ends().await.unwrap();
+    deletion.ends().await.unwrap();
+    assert!(
+        !is_whole(&world, "v1").await && !is_whole(&world, "old").await,
+        "deleted after the push"
+    );
+    erase(&world).await;
+    let again = puts(&world, "v1", OCI_MANIFEST, &image(&blob, &[])).ends().await;
+    assert!(again.is_err(), "the new repository does not have the old one's blobs");
+    world.push_blob(REPOSITORY, b"the bytes").await;
+    world.push_manifest(REPOSITORY, Some("v1"), OCI_MANIFEST, &old).await;
+    erase(&world).await;
+    settle(&world).await;
+    assert!(is_whole(&world, "v1").await);
+    assert_eq!(world.count("SELECT count(*) FROM repositories").await, 1);
+    is_consistent(&world).await;
+}
+
+/// 20: the repository is made again while the old one's rows go.
+#[tokio::test]
+async fn a_repository_made_again_while_the_old_one_goes_keeps_all_of_its_own() {
+    let world = World::hasty().await;
+    let old = world.push_image(REPOSITORY, Some("v1"), "shared").await;
+    world.distribution.delete_repository(&name(REPOSITORY)).await.unwrap();
+    let taken = hold("eraser.taken");
+    let distribution = world.distribution.clone();
+    let eraser = Actor::start(async move { distribution.erase_some().await.map(drop) });
+    taken.arrived().await.unwrap();
+    let upload = uploads(&world, REPOSITORY, b"layer of shared");
+    upload.waits_or_ends(&world).await;
+
+    taken.release();
+
+    eraser.ends().await.unwrap();
+    upload.ends().await.unwrap();
+    let body = image(&old.layer, &[]);
+    world.push_manifest(REPOSITORY, Some("v2"), OCI_MANIFEST, &body).await;
+    erase(&world).await;
+    settle(&world).await;
+    assert!(is_whole(&world, "v2").await);
+    assert!(!world.has_manifest(REPOSITORY, old.manifest).await);
+    is_consistent(&world).await;
+    world.distribution.delete_repository(&name(REPOSITORY)).await.unwrap();
+    erase(&world).await;
+    settle(&world).await;
+    is_empty(&world).await;
 }

@@ -1,6 +1,6 @@
 //! "You need not upload this", and the collector at the same time.
 
-use super::scene::{asks, deletes, is_consistent, is_sqlite, is_whole, later, mounts, puts, reviews, settle};
+use super::scene::{asks, deletes, is_consistent, is_empty, is_sqlite, is_whole, later, mounts, puts, reviews, settle};
 use crate::gc::world::{HOUR, REPOSITORY, World, hasty};
 use crate::support::content::{image, sha256};
 use berth_registry::distribution::{Error, Limits, Reviews, Rules};
@@ -216,4 +216,40 @@ async fn a_mount_of_what_the_repository_has_waits_for_a_collector_that_takes_it(
     put.unwrap();
     settle(&world).await;
     assert!(is_whole(&world, "v1").await);
+}
+
+/// 3: the promise is made between the collector's start and its lock.
+#[tokio::test]
+async fn a_promise_made_before_the_lock_is_seen_after_it() {
+    let world = with_garbage().await;
+    let locks = hold("collector.locks");
+    let collector = reviews(&world, Reviews::BlobLink);
+    locks.arrived().await.unwrap();
+    let head = asks(&world, REPOSITORY, sha256(BYTES));
+    head.waits_or_ends(&world).await;
+
+    locks.release();
+
+    let deleted = collector.ends().await.deleted;
+    let promised = head.ends().await;
+    assert_eq!(promised, deleted == 0, "promised and collected");
+    assert_eq!(
+        promised,
+        !is_sqlite(&world),
+        "on SQLite the collector is the one writer"
+    );
+    assert_eq!(world.has_blob(REPOSITORY, sha256(BYTES)).await, promised);
+}
+
+/// 3, and the client never comes back.
+#[tokio::test]
+async fn a_promise_that_is_forgotten_lets_the_blob_go() {
+    let world = with_garbage().await;
+    assert!(asks(&world, REPOSITORY, sha256(BYTES)).ends().await);
+    world.collect().await;
+    assert!(world.has_blob(REPOSITORY, sha256(BYTES)).await);
+
+    settle(&world).await;
+
+    is_empty(&world).await;
 }

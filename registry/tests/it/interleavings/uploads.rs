@@ -4,7 +4,7 @@ use super::scene::{Actor, is_consistent, is_empty, is_sqlite, is_whole, later, p
 use crate::gc::world::{DAY, REPOSITORY, World, name};
 use crate::support::content::{image, sha256};
 use berth_registry::distribution::{BodyError, Chunk, Error, Reviews};
-use berth_registry::staging::hold;
+use berth_registry::staging::{hold, noted};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::{StreamExt, stream};
@@ -304,4 +304,55 @@ async fn a_manifest_of_a_blob_whose_upload_has_not_committed_is_refused() {
     received.release();
     upload.ends().await.unwrap();
     is_consistent(&world).await;
+}
+
+/// The bytes are durable, and so is the name of their file, before a row says that they are there.
+#[tokio::test]
+async fn file_and_folder_are_synced_before_the_commit() {
+    let world = World::hasty().await;
+    drop(noted());
+
+    uploads(&world, REPOSITORY, BYTES).ends().await.unwrap();
+
+    let notes = noted();
+    let at = |wanted: &str| notes.iter().position(|note| *note == wanted);
+    let commits = at("upload.commits").unwrap();
+    if world.files().is_some() {
+        assert!(at("file.synced").is_some_and(|synced| synced < commits), "{notes:?}");
+        assert!(at("folder.synced").is_some_and(|synced| synced < commits), "{notes:?}");
+    }
+    pulls_as_an_image(&world).await;
+}
+
+/// A reaper dies between its claim and the store.
+#[tokio::test]
+async fn an_object_whose_reaper_died_is_deleted_by_the_next() {
+    let world = with_garbage().await;
+    world.collect().await;
+    let claimed = hold("reaper.claimed");
+    let reaper = reaps(&world);
+    claimed.arrived().await.unwrap();
+
+    reaper.dies().await;
+    drop(claimed);
+    settle(&world).await;
+
+    is_empty(&world).await;
+}
+
+/// A collector dies between its last statement and its commit.
+#[tokio::test]
+async fn a_collector_that_dies_before_its_commit_leaves_the_blob_whole() {
+    let world = with_garbage().await;
+    reviews(&world, Reviews::BlobLink).ends().await;
+    let deleted = hold("collector.deleted");
+    let collector = reviews(&world, Reviews::Blob);
+    deleted.arrived().await.unwrap();
+
+    collector.dies().await;
+    drop(deleted);
+
+    world.push_blob(REPOSITORY, BYTES).await;
+    assert!(world.has_blob(REPOSITORY, sha256(BYTES)).await);
+    pulls_as_an_image(&world).await;
 }
