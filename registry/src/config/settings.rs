@@ -502,7 +502,7 @@ pub const SETTINGS: &[Setting] = &[
         "gc.lease",
         Kind::Duration("1s", "24h"),
         "1h",
-        "how long a blob stays for a client that was told that it need not upload it",
+        "how long a blob stays for a client that was told that it need not upload it; a blob that no manifest names is promised for four of these, from its grace on",
     ),
     setting(
         "gc.quarantine",

@@ -6,13 +6,17 @@
 
 use super::Distribution;
 use super::error::Error;
+use crate::clock::micros_of;
 use crate::metadata::blobs::{self, Blob};
-use crate::metadata::{Micros, Reader, RepositoryKey, leases, repositories};
+use crate::metadata::reviews::{self, Subject};
+use crate::metadata::{Micros, Reader, RepositoryKey, Tx, leases, repositories};
 use crate::staging;
 use oci::{Digest, RepositoryName};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+/// For so many leases after its grace a blob that no manifest names is promised to those who ask.
+const LEASES: u32 = 4;
 /// Beyond so many they are forgotten: about ten mebibytes.
 const MOST: usize = 100_000;
 
@@ -71,6 +75,9 @@ impl Distribution {
         if blob.corrupt {
             return Err(Error::BlobCorrupt(*digest));
         }
+        if self.is_given_up(&mut tx, key, digest).await? {
+            return Err(Error::BlobUnknown(*digest));
+        }
         staging::point("promise.kept").await;
         if !staging::mutated("promise_not_recorded") {
             leases::promise(&mut tx, key, digest, end).await?;
@@ -78,6 +85,18 @@ impl Distribution {
         tx.commit().await?;
         self.promises.made(key, *digest, end);
         Ok(Arc::new(blob))
+    }
+
+    /// True when a blob has waited for its manifest for so long that whoever wants it should upload it: a program that
+    /// asks again and again whether the blob is gone must not be what keeps it.
+    async fn is_given_up(&self, tx: &mut Tx, key: RepositoryKey, digest: &Digest) -> Result<bool, Error> {
+        let Some(since) = reviews::asked_at(tx, Subject::BlobLink, key, digest).await? else {
+            return Ok(false);
+        };
+        let (delays, lease) = (&self.limits.delays, self.limits.lease);
+        let grace = delays.blob_upload.max(delays.manifest_delete);
+        let until = since.saturating_add(micros_of(grace.saturating_add(lease * LEASES)));
+        Ok(until <= self.now() && !blobs::is_named(tx, key, digest).await?)
     }
 }
 

@@ -83,11 +83,11 @@ statements! {
         "INSERT INTO reviews (kind, namespace_id, repository_id, digest, due_at, attempts, reason, created_at)
          SELECT $1, $2, $3, unhex(value), $5, 0, $6, $7 FROM json_each($4) WHERE true ORDER BY 4
          ON CONFLICT (kind, namespace_id, repository_id, digest) DO UPDATE
-         SET due_at = excluded.due_at, reason = excluded.reason",
+         SET due_at = excluded.due_at, reason = excluded.reason, created_at = excluded.created_at",
         "INSERT INTO reviews (kind, namespace_id, repository_id, digest, due_at, attempts, reason, created_at)
          SELECT $1, $2, $3, digest, $5, 0, $6, $7 FROM unnest($4::bytea[]) AS digest ORDER BY digest
          ON CONFLICT (kind, namespace_id, repository_id, digest) DO UPDATE
-         SET due_at = excluded.due_at, reason = excluded.reason",
+         SET due_at = excluded.due_at, reason = excluded.reason, created_at = excluded.created_at",
     );
     ADD_ALL = over_items!(
         "reviews.add_all",
@@ -95,7 +95,12 @@ statements! {
          SELECT $4, item.namespace_id, item.repository_id, item.digest, $5, 0, $6, $7 FROM ",
         " WHERE true ORDER BY 2, 3, 4
          ON CONFLICT (kind, namespace_id, repository_id, digest) DO UPDATE
-         SET due_at = excluded.due_at, reason = excluded.reason"
+         SET due_at = excluded.due_at, reason = excluded.reason, created_at = excluded.created_at"
+    );
+    ASKED_AT = Statement::both(
+        "reviews.asked_at",
+        "SELECT created_at FROM reviews
+         WHERE kind = $1 AND namespace_id = $2 AND repository_id = $3 AND digest = $4",
     );
     TAKE = Statement::each(
         "reviews.take",
@@ -160,7 +165,7 @@ pub struct Review {
     pub reason: String,
     /// Since when it is due.
     pub due_at: Micros,
-    /// When it was first asked for.
+    /// When it was asked for last.
     pub created_at: Micros,
 }
 
@@ -223,6 +228,26 @@ pub async fn add_all(tx: &mut Tx, subject: Subject, items: &Items, due: Due) -> 
     tx.execute(&ADD_ALL, &[&items.values()[..], &rest].concat())
         .await
         .map(drop)
+}
+
+/// Since when an item waits for a review, if it does.
+///
+/// # Errors
+/// As any statement.
+pub async fn asked_at(
+    reader: &mut Reader,
+    subject: Subject,
+    key: RepositoryKey,
+    digest: &Digest,
+) -> Result<Option<Micros>, Error> {
+    let digest = digest.to_bytes();
+    let values = [
+        Value::Int(subject.kind()),
+        Value::Int(key.namespace),
+        Value::Int(key.repository),
+        Value::Bytes(&digest),
+    ];
+    reader.one(&ASKED_AT, &values, |row| row.int(0)).await
 }
 
 /// At most `limit` reviews that are due, the oldest first. Nobody else takes, changes or ends them until the end of the

@@ -34,6 +34,28 @@ async fn a_head_keeps_a_blob_that_nothing_names_for_the_length_of_a_lease() {
 }
 
 #[tokio::test]
+async fn to_ask_again_and_again_does_not_keep_a_blob_that_nothing_names() {
+    let world = with_leases().await;
+    let blob = world.push_blob(REPOSITORY, b"bytes").await;
+    let mut asked = 0;
+    while world.distribution.promised_blob(&name(REPOSITORY), &blob).await.is_ok() {
+        world.clock.advance(HOUR / 2);
+        world.collect().await;
+        asked += 1;
+        assert!(asked < 20, "it is kept for ever");
+    }
+    assert!(asked >= 8, "four leases long it is there, it was {asked} half ones");
+
+    world.clock.advance(2 * HOUR);
+    world.collect().await;
+
+    assert!(!world.has_blob(REPOSITORY, blob).await);
+    world.push_blob(REPOSITORY, b"bytes").await;
+    let again = world.distribution.promised_blob(&name(REPOSITORY), &blob).await;
+    assert!(again.is_ok(), "who uploads it has it");
+}
+
+#[tokio::test]
 async fn a_promise_that_nobody_made_use_of_ends_and_the_blob_goes() {
     let world = with_leases().await;
     let blob = world.push_blob(REPOSITORY, b"bytes").await;
