@@ -31,6 +31,12 @@ const fn package(name: &'static str, proof: &'static str) -> Package {
 pub const SKOPEO: Package = package("skopeo", "/usr/bin/skopeo");
 /// The oldest PostgreSQL that Berth supports; it also brings the user `postgres`.
 pub const POSTGRESQL: Package = package("postgresql-15", "/usr/lib/postgresql/15/bin/postgres");
+/// What makes system calls fail, and disks in a name space of their own.
+pub const DISKS: [Package; 3] = [
+    package("strace", "/usr/bin/strace"),
+    package("mount", "/bin/mount"),
+    package("util-linux", "/usr/bin/unshare"),
+];
 /// pip, which fetches what the Python index has.
 pub const PIP: Package = package("python3-pip", "/usr/bin/pip3");
 /// What runs the programs of the npm registry, and what fetches them.

@@ -11,6 +11,7 @@ use super::{Run, source::integration, test_binaries::pass};
 use crate::{
     servers::{Azurite, Postgres, Release, SeaweedFs, VersityGw},
     shell::Log,
+    tools::apt,
 };
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -86,6 +87,11 @@ pub(super) fn interleavings_postgres(run: &Run, log: &Log) -> Result<()> {
     let mut command = run.staged.integration("registry", "it", log)?.command();
     command.arg(INTERLEAVINGS).env("BERTH_TEST_DATABASE_URL", server.url());
     pass(command, log)
+}
+
+pub(super) fn disk(run: &Run, log: &Log) -> Result<()> {
+    apt::ensure(&apt::DISKS, &run.cache, log)?;
+    integration(run, ("registry", "disk"), &[], log)
 }
 
 pub(super) fn crash_sqlite(run: &Run, log: &Log) -> Result<()> {

@@ -160,6 +160,11 @@ pub(super) const STAGES: &[Stage] = &[
         mutations::mutations,
     ),
     stage(
+        "disk",
+        "disks that are full, failing, slow or cut off by a kill at any sync lose nothing",
+        registry::disk,
+    ),
+    stage(
         "crash-sqlite",
         "kill -9 amid pushes loses nothing: SQLite, files",
         registry::crash_sqlite,

@@ -4,6 +4,7 @@
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
@@ -22,7 +23,8 @@ pub(crate) fn program(data: &Path, arguments: &[&str]) -> Command {
 /// A `serve` that is under way, and what it says.
 pub(crate) struct Serve {
     child: Child,
-    lines: Receiver<String>,
+    /// Behind a lock, so that the whole may be shared.
+    lines: Mutex<Receiver<String>>,
     pub(crate) said: String,
 }
 
@@ -46,22 +48,28 @@ impl Serve {
         });
         Self {
             child,
-            lines,
+            lines: Mutex::new(lines),
             said: String::new(),
         }
     }
 
     /// Waits for a line with these words.
     pub(crate) fn says(&mut self, words: &str) -> String {
-        loop {
-            let Ok(line) = self.lines.recv_timeout(LIMIT) else {
-                panic!("`{words}` was not said, but:\n{}", self.said);
-            };
+        match self.says_before_it_ends(words) {
+            Some(line) => line,
+            None => panic!("`{words}` was not said, but:\n{}", self.said),
+        }
+    }
+
+    /// The same; `None` when the program ends before.
+    pub(crate) fn says_before_it_ends(&mut self, words: &str) -> Option<String> {
+        while let Ok(line) = self.lines.get_mut().unwrap().recv_timeout(LIMIT) {
             self.record(&line);
             if line.contains(words) {
-                return line;
+                return Some(line);
             }
         }
+        None
     }
 
     fn record(&mut self, line: &str) {
@@ -69,14 +77,18 @@ impl Serve {
         self.said.push('\n');
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn signal(&self, name: &str) {
-        let kill = format!("kill -{name} {}", self.child.id());
+        let kill = format!("kill -{name} {}", self.pid());
         assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
     }
 
     /// Waits until the program has closed its error output, and then for its end.
     pub(crate) fn ends(&mut self) -> ExitStatus {
-        while let Ok(line) = self.lines.recv_timeout(LIMIT) {
+        while let Ok(line) = self.lines.get_mut().unwrap().recv_timeout(LIMIT) {
             self.record(&line);
         }
         self.child.wait().unwrap()
