@@ -5,7 +5,7 @@
 
 use super::error::Error;
 use super::restore::cut;
-use super::{Distribution, due, retried};
+use super::{Distribution, audit, due, retried};
 use crate::clock::micros_of;
 use crate::metadata::erasing::{self, Rows};
 use crate::metadata::reviews::{self, Reason, Subject};
@@ -43,6 +43,7 @@ impl Distribution {
     /// `NameUnknown`.
     pub async fn delete_repository(&self, repository: &RepositoryName) -> Result<RepositoryDeletion, Error> {
         let deletion = retried(|| self.hide(repository)).await?;
+        audit::repository("repository_hidden", &deletion);
         self.deletions.notify_one();
         Ok(deletion)
     }
@@ -127,6 +128,7 @@ impl Distribution {
         deletion.removed.tags += removed.tags;
         deletion.removed.manifests += removed.manifests;
         deletion.removed.blobs += removed.blobs;
+        audit::repository("repository_removed", &deletion);
         Ok(Erased::Last(deletion))
     }
 

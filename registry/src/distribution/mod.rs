@@ -5,6 +5,7 @@
 //!
 //! It must not know HTTP or SQL.
 
+mod audit;
 mod claim;
 pub mod collect;
 mod discovery;

@@ -4,11 +4,12 @@
 //! tag or removes for good what is restored comes before or after, and each sees what the other did.
 
 use super::error::Error;
-use super::{Distribution, due, retried};
+use super::{Distribution, audit, due, retried};
 use crate::clock::micros_of;
 use crate::metadata::deleted_tags::{Deletion, Page};
 use crate::metadata::reviews::{self, Reason, Subject};
 use crate::metadata::{Micros, RepositoryKey, Tx, deleted_manifests, deleted_tags, manifests, repositories, tags};
+use crate::staging;
 use oci::{Digest, RepositoryName, Tag};
 use std::time::Duration;
 
@@ -101,12 +102,14 @@ impl Distribution {
     /// # Errors
     /// `NameUnknown`, `NotRestorable`.
     pub async fn restore(&self, repository: &RepositoryName, what: Restorable<'_>) -> Result<Restored, Error> {
-        match what {
+        let restored = match what {
             Restorable::Tag { tag, deleted_at } => {
                 retried(|| self.restore_tag(repository, tag, deleted_at.unwrap_or(Micros::MAX))).await
             }
             Restorable::Manifest(digest) => retried(|| self.restore_manifest(repository, digest)).await,
-        }
+        }?;
+        audit::restored(repository, &restored);
+        Ok(restored)
     }
 
     async fn restore_tag(&self, repository: &RepositoryName, tag: &Tag, not_after: Micros) -> Result<Restored, Error> {
@@ -132,6 +135,7 @@ impl Distribution {
             self.in_time(deletion.manifest, at)?;
             revive(&mut tx, key, deletion.manifest).await?;
         }
+        staging::point("restore.held").await;
         let tags = deleted_tags::restore(&mut tx, deletion, &[tag.as_str()]).await?;
         if tags.is_empty() {
             // Somebody was faster, with the name or with the deletion: the next attempt says which.
@@ -161,6 +165,7 @@ impl Distribution {
             manifest: digest,
             at,
         };
+        staging::point("restore.held").await;
         let lost = deleted_tags::lost(&mut tx, deletion).await?;
         revive(&mut tx, key, digest).await?;
         let names: Vec<&str> = lost.iter().map(String::as_str).collect();

@@ -1,9 +1,10 @@
 //! Removing for good what clients deleted and nobody restored in time.
 
 use super::error::Error;
-use super::{Distribution, due, retried};
+use super::{Distribution, audit, due, retried};
 use crate::metadata::reviews::{self, Reason, Subject};
 use crate::metadata::{Micros, RepositoryKey, deleted_manifests, deleted_tags};
+use crate::staging;
 use oci::Digest;
 
 /// Tags that one transaction forgets.
@@ -74,8 +75,10 @@ impl Distribution {
         let Some(doomed) = deleted_manifests::hold_expired(&mut tx, key, digest, until).await? else {
             return Ok(false);
         };
+        staging::point("expiry.held").await;
         self.take_away(&mut tx, key, digest, &doomed).await?;
         tx.commit().await?;
+        audit::expired(key, digest, until);
         Ok(true)
     }
 }

@@ -1,6 +1,6 @@
 //! Ends deletions: what can no longer be restored is removed for good, and deleted repositories row by row.
 
-use crate::distribution::{Distribution, Erased, Error, Expired, RepositoryDeletion};
+use crate::distribution::{Distribution, Erased, Error, Expired};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -50,10 +50,7 @@ impl Deletions {
                 Ok(Erased::Held) => HELD,
                 // At most half of the time: who pushes and pulls has the rest.
                 Ok(Erased::Some) => begun.elapsed(),
-                Ok(Erased::Last(deletion)) => {
-                    tell_erased(&deletion);
-                    Duration::ZERO
-                }
+                Ok(Erased::Last(_)) => Duration::ZERO,
                 Err(error) => {
                     warn("rows of a deleted repository were not removed", &error);
                     FAILED
@@ -83,17 +80,6 @@ fn tell_expired(expired: Expired) {
     if tags + manifests > 0 {
         tracing::info!(tags, manifests, "deleted tags and manifests removed for good");
     }
-}
-
-fn tell_erased(deletion: &RepositoryDeletion) {
-    let removed = deletion.removed;
-    tracing::info!(
-        repository = deletion.path,
-        tags = removed.tags,
-        manifests = removed.manifests,
-        blobs = removed.blobs,
-        "repository removed"
-    );
 }
 
 /// Replicas that started together do not do it together.

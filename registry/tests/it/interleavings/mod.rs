@@ -6,6 +6,7 @@
 mod deletions;
 mod manifests;
 mod promises;
+mod restoring;
 mod rollbacks;
 mod scene;
 mod uploads;

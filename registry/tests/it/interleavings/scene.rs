@@ -6,10 +6,12 @@
     reason = "a test's tool stops where it fails"
 )]
 
-use crate::gc::world::{HOUR, World, chunk, name};
+use crate::gc::world::{HOUR, REPOSITORY, World, chunk, name};
 use crate::support::content::sha256;
 use berth_registry::config::Database;
-use berth_registry::distribution::{Error, ManifestPut, MountSource, Reaped, Reviewed, Reviews, StoredAs};
+use berth_registry::distribution::{
+    Erased, Error, Expired, ManifestPut, MountSource, Reaped, Restorable, Restored, Reviewed, Reviews, StoredAs,
+};
 use berth_registry::staging;
 use oci::{Digest, Reference};
 use std::sync::Arc;
@@ -130,20 +132,47 @@ pub(super) fn puts(
             content_type: Some(media_type),
             payload: body.as_bytes(),
         };
-        distribution
-            .put_manifest(&name(crate::gc::world::REPOSITORY), put)
-            .await
+        distribution.put_manifest(&name(REPOSITORY), put).await
     })
 }
 
 pub(super) fn deletes(world: &World, reference: &(impl ToString + ?Sized)) -> Actor<Result<(), Error>> {
     let distribution = world.distribution.clone();
     let reference: Reference = reference.to_string().parse().unwrap();
+    Actor::start(async move { distribution.delete_manifest(&name(REPOSITORY), &reference).await })
+}
+
+pub(super) fn deletes_repository(world: &World) -> Actor<()> {
+    let distribution = world.distribution.clone();
     Actor::start(async move {
-        distribution
-            .delete_manifest(&name(crate::gc::world::REPOSITORY), &reference)
-            .await
+        let deleted = distribution.delete_repository(&name(REPOSITORY)).await;
+        drop(deleted.unwrap());
     })
+}
+
+/// One batch of rows of deleted repositories.
+pub(super) fn erases(world: &World) -> Actor<Erased> {
+    let distribution = world.distribution.clone();
+    Actor::start(async move { distribution.erase_some().await.unwrap() })
+}
+
+/// Every row of deleted repositories.
+pub(super) async fn erases_all(world: &World) {
+    while world.distribution.erase_some().await.unwrap() != Erased::Nothing {}
+}
+
+pub(super) fn restores(world: &World, manifest: Digest) -> Actor<Result<Restored, Error>> {
+    let distribution = world.distribution.clone();
+    Actor::start(async move {
+        let what = Restorable::Manifest(&manifest);
+        distribution.restore(&name(REPOSITORY), what).await
+    })
+}
+
+/// Everything that can no longer be restored goes for good.
+pub(super) fn expires(world: &World) -> Actor<Expired> {
+    let distribution = world.distribution.clone();
+    Actor::start(async move { distribution.expire_deleted().await.unwrap() })
 }
 
 /// HEAD by a client that will not upload what is there.
@@ -180,7 +209,7 @@ pub(super) fn reaps(world: &World) -> Actor<Reaped> {
 
 /// The manifest can be pulled with everything that it names, bytes and all.
 pub(super) async fn is_whole(world: &World, reference: impl ToString) -> bool {
-    let repository = name(crate::gc::world::REPOSITORY);
+    let repository = name(REPOSITORY);
     let reference: Reference = reference.to_string().parse().unwrap();
     let Ok(stored) = world.distribution.manifest(&repository, &reference).await else {
         return false;
@@ -190,7 +219,7 @@ pub(super) async fn is_whole(world: &World, reference: impl ToString) -> bool {
         let there = if referred.kind == oci::ReferenceKind::Child {
             Box::pin(is_whole(world, referred.digest)).await
         } else {
-            world.has_blob(crate::gc::world::REPOSITORY, referred.digest).await
+            world.has_blob(REPOSITORY, referred.digest).await
         };
         if !there {
             return false;
