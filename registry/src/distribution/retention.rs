@@ -15,9 +15,9 @@ const MANIFESTS: u32 = 100;
 /// What was removed for good.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Expired {
-    /// Deleted tags.
+    /// Deleted tags whose manifest was not deleted with them.
     pub tags: u64,
-    /// Deleted manifests.
+    /// Deleted manifests, each with the tags that were lost with it.
     pub manifests: u64,
 }
 
@@ -29,25 +29,31 @@ impl Distribution {
     /// `Database`; what was done until then stays done.
     pub async fn expire_deleted(&self) -> Result<Expired, Error> {
         let until = self.retained_since();
-        let mut expired = Expired::default();
+        // Manifests first: their tags go with them.
+        let manifests = self.expire_manifests(until).await?;
+        let mut tags = 0;
         loop {
             let gone = retried(|| self.expire_tags(until)).await?;
-            expired.tags += gone;
+            tags += gone;
             if gone < TAGS.into() {
-                break;
+                return Ok(Expired { tags, manifests });
             }
         }
+    }
+
+    async fn expire_manifests(&self, until: Micros) -> Result<u64, Error> {
+        let mut removed = 0;
         loop {
             let mut reader = self.metadata.read().await?;
-            let due = deleted_manifests::expired(&mut reader, until, MANIFESTS).await?;
+            let over = deleted_manifests::expired(&mut reader, until, MANIFESTS).await?;
             drop(reader);
-            let before = expired.manifests;
-            for (key, digest) in &due {
-                expired.manifests += u64::from(retried(|| self.expire_manifest(*key, digest, until)).await?);
+            let before = removed;
+            for (key, digest) in &over {
+                removed += u64::from(retried(|| self.expire_manifest(*key, digest, until)).await?);
             }
             // Those that are left are held by others, who restore or remove them.
-            if due.len() < MANIFESTS as usize || expired.manifests == before {
-                return Ok(expired);
+            if over.len() < MANIFESTS as usize || removed == before {
+                return Ok(removed);
             }
         }
     }

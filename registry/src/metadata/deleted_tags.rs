@@ -127,20 +127,29 @@ statements! {
          ORDER BY name, deleted_at
          LIMIT $6",
     );
-    // Whoever restores one at this moment is not waited for: the next turn sees what came of it.
+    // Those that were lost with a manifest go with it: whoever restores it gets all of them or is refused. Whoever restores
+    // one at this moment is not waited for: the next turn sees what came of it.
     EXPIRED = Statement::each(
         "deleted_tags.expired",
-        "SELECT namespace_id, repository_id, name, manifest_digest
-         FROM deleted_tags
-         WHERE deleted_at <= $1
-         ORDER BY deleted_at
+        "SELECT d.namespace_id, d.repository_id, d.name, d.manifest_digest
+         FROM deleted_tags d
+         WHERE d.deleted_at <= $1 AND NOT EXISTS (
+             SELECT 1 FROM manifests m
+             WHERE m.namespace_id = d.namespace_id AND m.repository_id = d.repository_id
+                 AND m.digest = d.manifest_digest AND m.deleted_at = d.deleted_at
+         )
+         ORDER BY d.deleted_at
          LIMIT $2",
-        "SELECT namespace_id, repository_id, name, manifest_digest
-         FROM deleted_tags
-         WHERE deleted_at <= $1
-         ORDER BY deleted_at
+        "SELECT d.namespace_id, d.repository_id, d.name, d.manifest_digest
+         FROM deleted_tags d
+         WHERE d.deleted_at <= $1 AND NOT EXISTS (
+             SELECT 1 FROM manifests m
+             WHERE m.namespace_id = d.namespace_id AND m.repository_id = d.repository_id
+                 AND m.digest = d.manifest_digest AND m.deleted_at = d.deleted_at
+         )
+         ORDER BY d.deleted_at
          LIMIT $2
-         FOR UPDATE SKIP LOCKED",
+         FOR UPDATE OF d SKIP LOCKED",
     );
     EXPIRE = Statement::each(
         "deleted_tags.expire",
@@ -302,8 +311,8 @@ pub struct ExpiredTag {
     pub manifest: Digest,
 }
 
-/// At most `limit` tags, of any repository, that were deleted at `until` or earlier, held alone until the end of the
-/// transaction.
+/// At most `limit` tags, of any repository, that were deleted at `until` or earlier and not with their manifest, held
+/// alone until the end of the transaction.
 ///
 /// # Errors
 /// As any statement.

@@ -48,7 +48,8 @@ statements! {
         "SELECT namespace_id, id FROM repositories WHERE path = $1 AND deleted_at IS NULL",
         "SELECT namespace_id, id FROM repositories WHERE path = $1 AND deleted_at IS NULL FOR UPDATE",
     );
-    // Waits for nobody who only keeps the repository: on PostgreSQL a busy one would never be let go of.
+    // Waits for nobody who only keeps the repository: on PostgreSQL a busy one would never be let go of. Who has set a tag
+    // and is about to commit is waited for.
     HIDE = Statement::both(
         "repositories.hide",
         "UPDATE repositories SET deleted_at = $2 WHERE path = $1 AND deleted_at IS NULL RETURNING namespace_id, id",
