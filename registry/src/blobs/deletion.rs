@@ -15,6 +15,8 @@ use tokio::task::spawn_blocking;
 const AT_ONCE: usize = 16;
 /// Threads that unlink files at one time, each its share of a batch.
 const THREADS: usize = 4;
+/// Files that one of them unlinks before it syncs their folder.
+const SHARE: usize = 64;
 
 /// An object to be deleted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +32,7 @@ pub(super) type Failed = Vec<(String, Error)>;
 
 /// Unlinks files, and makes that durable: a file that came back after a crash would have no name in any row.
 pub(super) async fn from_folder(root: &Path, folders: &Arc<Folders>, dead: Vec<Dead>) -> Failed {
-    // Files of one folder together, so that each folder is synced by one thread.
+    // Files of one folder together, so that few folders are synced.
     let mut by_folder: BTreeMap<PathBuf, Vec<(String, PathBuf)>> = BTreeMap::new();
     let mut failed = Failed::new();
     for Dead { key, .. } in dead {
@@ -43,7 +45,15 @@ pub(super) async fn from_folder(root: &Path, folders: &Arc<Folders>, dead: Vec<D
             Err(error) => failed.push((key, error)),
         }
     }
-    let unlinked = stream::iter(by_folder).map(|(folder, files)| {
+    let shares = by_folder.into_iter().flat_map(|(folder, mut files)| {
+        let mut shares = Vec::new();
+        while !files.is_empty() {
+            let rest = files.split_off(files.len().min(SHARE));
+            shares.push((folder.clone(), std::mem::replace(&mut files, rest)));
+        }
+        shares
+    });
+    let unlinked = stream::iter(shares).map(|(folder, files)| {
         let folders = Arc::clone(folders);
         async move {
             let keys: Vec<String> = files.iter().map(|(key, _)| key.clone()).collect();

@@ -56,7 +56,7 @@ impl Collector {
     }
 
     async fn keep_collecting(&self) {
-        let (mut pacer, mut pause) = (Pacer::new(self.drive.batch), FIRST_PAUSE);
+        let (mut pacer, mut pause) = (Pacer::of_rows(self.drive.batch), FIRST_PAUSE);
         loop {
             match self.collect_round(&mut pacer).await {
                 Ok(true) => pause = FIRST_PAUSE,
@@ -70,7 +70,7 @@ impl Collector {
     }
 
     async fn keep_reaping(&self) {
-        let (mut pacer, mut pause) = (Pacer::new(self.drive.batch), FIRST_PAUSE);
+        let (mut pacer, mut pause) = (Pacer::of_objects(self.drive.batch), FIRST_PAUSE);
         loop {
             match self.reap_round(&mut pacer).await {
                 Ok(true) => pause = FIRST_PAUSE,

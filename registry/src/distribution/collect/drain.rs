@@ -1,17 +1,20 @@
 //! A collection that somebody asked for: until nothing is due.
 
-use super::Distribution;
 use super::dry_run;
 use super::events::{Event, Totals, Wanted};
 use super::pacer::Pacer;
+use super::{Distribution, Reaped};
 use crate::distribution::error::Error;
 use crate::metadata::reviews::Subject;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc::Sender;
 use tokio::time::{Instant, sleep};
 
 /// How often progress is told.
 const PROGRESS: Duration = Duration::from_secs(1);
+/// How long objects are waited for while rows are collected.
+const EMPTY: Duration = Duration::from_millis(50);
 /// Leases that one transaction removes.
 const LEASES: u32 = 500;
 
@@ -47,29 +50,52 @@ impl Distribution {
             let by = status.paused_by.unwrap_or_default();
             return Err(CollectError::Paused { by });
         }
-        let mut totals = Totals::default();
-        let (mut rows, mut objects) = (Pacer::new(batch), Pacer::new(batch));
-        let mut told = Instant::now();
-        loop {
-            let reviewed = self.review_all(&mut rows, &mut totals).await?;
-            let begun = Instant::now();
-            let reaped = self.reap(objects.batch()).await?;
-            totals.add_objects(&reaped);
-            if reaped.claimed > 0 {
-                sleep(objects.rest_after(begun.elapsed())).await;
+        let rows_are_done = AtomicBool::new(false);
+        let rows = async {
+            let done = self.drain_rows(batch, events).await;
+            rows_are_done.store(true, Ordering::SeqCst);
+            done
+        };
+        let (rows, objects) = tokio::join!(rows, self.drain_objects(batch, &rows_are_done));
+        let (mut totals, objects) = (rows?, objects?);
+        totals.add_objects(&objects);
+        while self.sweep_leases(LEASES).await? >= LEASES.into() {}
+        Ok(totals)
+    }
+
+    /// Reviews until nothing is due, somebody pauses collection, or nobody listens any more.
+    async fn drain_rows(&self, batch: u32, events: &Sender<Event>) -> Result<Totals, Error> {
+        let (mut totals, mut pacer, mut told) = (Totals::default(), Pacer::of_rows(batch), Instant::now());
+        while self.review_all(&mut pacer, &mut totals).await? && !self.collection_is_paused().await? {
+            if told.elapsed() < PROGRESS {
+                continue;
             }
-            if told.elapsed() >= PROGRESS {
-                told = Instant::now();
-                if events.send(Event::Progress(totals)).await.is_err() {
-                    return Ok(totals);
-                }
-            }
-            if !reviewed && reaped.claimed == 0 || self.collection_is_paused().await? {
+            told = Instant::now();
+            if events.send(Event::Progress(totals)).await.is_err() {
                 break;
             }
         }
-        while self.sweep_leases(LEASES).await? >= LEASES.into() {}
         Ok(totals)
+    }
+
+    /// Deletes objects as their times come, until the rows are done and no object is left.
+    async fn drain_objects(&self, batch: u32, rows_are_done: &AtomicBool) -> Result<Reaped, Error> {
+        let (mut totals, mut pacer) = (Reaped::default(), Pacer::of_objects(batch));
+        loop {
+            let last = rows_are_done.load(Ordering::SeqCst);
+            let begun = Instant::now();
+            let reaped = self.reap(pacer.batch()).await?;
+            totals.add(&reaped);
+            if reaped.claimed > 0 {
+                let took = begun.elapsed();
+                tracing::debug!(objects = reaped.claimed, ?took, "a batch of objects");
+                sleep(pacer.rest_after(took)).await;
+            } else if last {
+                return Ok(totals);
+            } else {
+                sleep(EMPTY).await;
+            }
+        }
     }
 
     /// One batch of each kind. `false`: nothing was due.
@@ -81,7 +107,14 @@ impl Distribution {
             totals.add(subject, &done);
             if done.reviewed > 0 {
                 worked = true;
-                sleep(pacer.rest_after(begun.elapsed())).await;
+                let took = begun.elapsed();
+                tracing::debug!(
+                    kind = subject.as_str(),
+                    items = done.reviewed,
+                    ?took,
+                    "a batch of reviews"
+                );
+                sleep(pacer.rest_after(took)).await;
             }
         }
         Ok(worked)

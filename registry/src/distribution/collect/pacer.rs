@@ -5,27 +5,43 @@
 
 use std::time::Duration;
 
-/// What a batch may take: short enough that nobody who waits for its locks notices.
-const TARGET: Duration = Duration::from_millis(100);
-/// Of the time that work takes, this much is left to others at the least.
-const LEAST_REST: f64 = 0.25;
+/// What a batch of rows may take: short enough that nobody who waits for its locks notices.
+const ROWS: Duration = Duration::from_millis(250);
+/// What the deletion of some objects may take: nobody waits for it, and a request for many costs little more than for one.
+const OBJECTS: Duration = Duration::from_secs(1);
+/// After work as much time is left to others as the work took, at the least.
+const LEAST_REST: f64 = 1.0;
 const LONGEST_REST: Duration = Duration::from_mins(1);
-const LEAST_BATCH: u32 = 4;
+const LEAST_BATCH: u32 = 20;
+/// Objects are deleted by so many more than rows; S3 takes a thousand with one request.
+const MORE_OBJECTS: u32 = 5;
+const MOST_OBJECTS: u32 = 1000;
 
 /// The pace of one queue.
 #[derive(Debug, Clone)]
 pub struct Pacer {
     most: u32,
     batch: u32,
+    target: Duration,
 }
 
 impl Pacer {
-    /// At most `most` items at once.
-    pub fn new(most: u32) -> Self {
+    /// For rows, at most `most` at once.
+    pub fn of_rows(most: u32) -> Self {
+        Self::new(most, ROWS)
+    }
+
+    /// For objects, where rows are taken by `most`.
+    pub fn of_objects(most: u32) -> Self {
+        Self::new(most.saturating_mul(MORE_OBJECTS).min(MOST_OBJECTS.max(most)), OBJECTS)
+    }
+
+    fn new(most: u32, target: Duration) -> Self {
         let most = most.max(1);
         Self {
             most,
             batch: most.min(50),
+            target,
         }
     }
 
@@ -36,18 +52,18 @@ impl Pacer {
 
     /// Takes note of a batch, and says how long to rest before the next.
     pub fn rest_after(&mut self, took: Duration) -> Duration {
-        if took <= TARGET {
+        if took <= self.target {
             self.batch = self.batch.saturating_add(self.batch / 4 + 1).min(self.most);
-        } else if took > TARGET * 2 {
+        } else if took > self.target * 2 {
             self.batch = (self.batch / 2).max(LEAST_BATCH.min(self.most));
         }
-        rest(took)
+        rest(took, self.target)
     }
 }
 
 /// Grows with `took`, never zero, bounded.
-fn rest(took: Duration) -> Duration {
-    let slowness = (took.as_secs_f64() / TARGET.as_secs_f64()).max(1.0);
+fn rest(took: Duration, target: Duration) -> Duration {
+    let slowness = (took.as_secs_f64() / target.as_secs_f64()).max(1.0);
     let rest = took.as_secs_f64() * LEAST_REST * slowness;
     let longest = LONGEST_REST.as_secs_f64();
     Duration::from_secs_f64(rest.min(longest)).max(Duration::from_millis(1))
@@ -74,19 +90,19 @@ mod tests {
 
     #[test]
     fn a_minute_after_every_statement_takes_five_seconds_at_most_a_tenth_is_done() {
-        let (mut pacer, minute) = (Pacer::new(200), Duration::from_mins(1));
+        let (mut pacer, minute) = (Pacer::of_rows(200), Duration::from_mins(1));
         let before = done(&mut pacer, Duration::from_micros(300), minute);
         let after = done(&mut pacer, Duration::from_secs(5), minute);
 
         assert!(before > 100_000, "{before} in a minute");
         assert!(after * 10 <= before, "{after} of {before}");
-        let begun_slow = done(&mut Pacer::new(200), Duration::from_millis(200), minute);
+        let begun_slow = done(&mut Pacer::of_rows(200), Duration::from_millis(200), minute);
         assert!(begun_slow * 10 <= before, "{begun_slow} of {before}");
     }
 
     #[test]
     fn the_pace_comes_back_with_the_database() {
-        let (mut pacer, minute) = (Pacer::new(200), Duration::from_mins(1));
+        let (mut pacer, minute) = (Pacer::of_rows(200), Duration::from_mins(1));
         done(&mut pacer, Duration::from_secs(1), minute * 10);
         assert_eq!(pacer.batch(), LEAST_BATCH);
 
@@ -100,17 +116,17 @@ mod tests {
         fn a_rest_is_never_zero_bounded_and_longer_after_longer_work(micros in 0..10_000_000_000_u64) {
             let (took, longer) = (Duration::from_micros(micros), Duration::from_micros(micros + 1000));
 
-            prop_assert!(rest(took) > Duration::ZERO && rest(took) <= LONGEST_REST);
-            prop_assert!(rest(took) <= rest(longer));
+            prop_assert!(rest(took, ROWS) > Duration::ZERO && rest(took, ROWS) <= LONGEST_REST);
+            prop_assert!(rest(took, ROWS) <= rest(longer, ROWS));
         }
 
         #[test]
         fn a_batch_is_never_empty_nor_over_its_bound(most in 1..2000_u32, took in proptest::collection::vec(0..10_000_u64, 0..50)) {
-            let mut pacer = Pacer::new(most);
+            let mut pacer = Pacer::of_objects(most);
             for millis in took {
                 pacer.rest_after(Duration::from_millis(millis));
 
-                prop_assert!((1..=most).contains(&pacer.batch()));
+                prop_assert!((1..=most.max(1000)).contains(&pacer.batch()));
             }
         }
     }
