@@ -203,7 +203,10 @@ async fn a_server_that_has_the_database_to_itself_collects_when_the_command_asks
         .unwrap()
         .to_string();
     let mut command = program(folder.path(), &["serve"]);
-    command.envs(variables).envs(HASTY).env("BERTH_ADMIN_LISTEN", &admin);
+    command
+        .envs(variables.clone())
+        .envs(HASTY)
+        .env("BERTH_ADMIN_LISTEN", &admin);
     let mut server = Serve::start(command.env("BERTH_GC_ENABLED", "false"));
     let client = address(&server.says("serving"));
     let digest = sha256(b"unused");
@@ -212,7 +215,10 @@ async fn a_server_that_has_the_database_to_itself_collects_when_the_command_asks
     assert_eq!(pushed.status(), StatusCode::CREATED);
     let run = |arguments: &[&str], secret: &str| {
         let mut command = program(folder.path(), arguments);
-        command.envs(HASTY).env("BERTH_ADMIN_LISTEN", &admin);
+        command
+            .envs(variables.clone())
+            .envs(HASTY)
+            .env("BERTH_ADMIN_LISTEN", &admin);
         let done = command.env("BERTH_HTTP_SECRET", secret).output().unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         (done.status.code(), text(done.stdout), text(done.stderr))
