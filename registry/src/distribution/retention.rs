@@ -62,15 +62,18 @@ impl Distribution {
         let mut tx = self.metadata.begin().await?;
         let mut over = deleted_tags::expired(&mut tx, until, TAGS).await?;
         over.sort_unstable_by_key(|tag| (tag.key, tag.manifest));
+        let mut kept = Vec::new();
         for tags in over.chunk_by(|one, other| one.key == other.key) {
             let names: Vec<&str> = tags.iter().map(|tag| tag.name.as_str()).collect();
-            deleted_tags::expire(&mut tx, tags[0].key, &names, until).await?;
-        }
-        for tags in over.chunk_by(|one, other| one.key == other.key) {
-            let mut manifests: Vec<Digest> = tags.iter().map(|tag| tag.manifest).collect();
+            // Deletions of the same names go that were not among those looked for: what they kept is reviewed, too.
+            let mut manifests = deleted_tags::expire(&mut tx, tags[0].key, &names, until).await?;
+            manifests.sort_unstable();
             manifests.dedup();
+            kept.push((tags[0].key, manifests));
+        }
+        for (key, manifests) in &kept {
             let untagged = due(self, Reason::TagDelete);
-            reviews::add(&mut tx, Subject::Manifest, tags[0].key, &manifests, untagged).await?;
+            reviews::add(&mut tx, Subject::Manifest, *key, manifests, untagged).await?;
         }
         tx.commit().await?;
         Ok(over.len() as u64)

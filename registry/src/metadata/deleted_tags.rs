@@ -155,9 +155,11 @@ statements! {
         "deleted_tags.expire",
         "DELETE FROM deleted_tags
          WHERE namespace_id = $1 AND repository_id = $2 AND name IN (SELECT value FROM json_each($3))
-             AND deleted_at <= $4",
+             AND deleted_at <= $4
+         RETURNING manifest_digest",
         "DELETE FROM deleted_tags
-         WHERE namespace_id = $1 AND repository_id = $2 AND name = ANY($3) AND deleted_at <= $4",
+         WHERE namespace_id = $1 AND repository_id = $2 AND name = ANY($3) AND deleted_at <= $4
+         RETURNING manifest_digest",
     );
 }
 
@@ -331,16 +333,17 @@ pub async fn expired(tx: &mut Tx, until: Micros, limit: u32) -> Result<Vec<Expir
     .await
 }
 
-/// Forgets tags of a repository that were deleted at `until` or earlier. Gives their number.
+/// Forgets every deletion of these tags of a repository at `until` or earlier, however many there were of one name.
+/// Gives what they pointed to, once for each deletion.
 ///
 /// # Errors
 /// As any statement.
-pub async fn expire(tx: &mut Tx, key: RepositoryKey, names: &[&str], until: Micros) -> Result<u64, Error> {
+pub async fn expire(tx: &mut Tx, key: RepositoryKey, names: &[&str], until: Micros) -> Result<Vec<Digest>, Error> {
     let values = [
         Value::Int(key.namespace),
         Value::Int(key.repository),
         Value::TextArray(names),
         Value::Int(until),
     ];
-    tx.execute(&EXPIRE, &values).await
+    tx.all(&EXPIRE, &values, |row| row.digest(0)).await
 }

@@ -12,7 +12,7 @@ use super::{
 };
 
 /// More states than this are not searched.
-const STATES: usize = 200_000;
+const STATES: usize = 3_000_000;
 /// So many requests may be open at a time: one bit each.
 const OPEN: usize = 128;
 

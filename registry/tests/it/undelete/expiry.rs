@@ -69,6 +69,31 @@ async fn the_manifest_of_a_tag_is_reviewed_when_the_tag_is_gone_for_good() {
 }
 
 #[tokio::test]
+async fn what_many_deletions_of_one_tag_kept_is_reviewed_however_many_there_were() {
+    let world = keeping().await;
+    world.push_image(REPOSITORY, Some("v1"), "one").await;
+    world.delete(REPOSITORY, "v1").await;
+    // A thousand older ones: more than are looked for at a time.
+    world
+        .execute(
+            "INSERT INTO deleted_tags (namespace_id, repository_id, name, deleted_at, manifest_digest, created_at, updated_at)
+             WITH RECURSIVE older (number) AS (SELECT 1 UNION ALL SELECT number + 1 FROM older WHERE number < 1000)
+             SELECT namespace_id, repository_id, name, deleted_at - number, manifest_digest, created_at, updated_at
+             FROM deleted_tags CROSS JOIN older",
+        )
+        .await;
+    world.push_image(REPOSITORY, Some("v1"), "two").await;
+    world.delete(REPOSITORY, "v1").await;
+
+    world.clock.advance(2 * HOUR);
+    expire(&world).await;
+
+    assert_eq!(world.count("SELECT count(*) FROM deleted_tags").await, 0);
+    let asked = "SELECT count(*) FROM reviews WHERE kind = 1 AND reason = 'tag_delete'";
+    assert_eq!(world.count(asked).await, 2, "both images");
+}
+
+#[tokio::test]
 async fn an_index_is_sparse_once_its_deleted_child_is_gone_for_good() {
     let world = keeping().await;
     let child = world.push_image(REPOSITORY, Some("child"), "one").await.manifest;
