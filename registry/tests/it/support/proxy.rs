@@ -373,10 +373,9 @@ fn call(method: &Method, uri: &Uri) -> Call {
         (&Method::PUT, None) if !has("restype") => Call::Put,
         (&Method::POST, None) if has("uploadId") => Call::Complete,
         (&Method::POST, None) if has("delete") => Call::Delete,
-        // Azure deletes many with one request, and one as well.
-        (&Method::POST, Some("batch")) => Call::Delete,
         (&Method::HEAD, _) => Call::Head,
-        (&Method::DELETE, _) => Call::Delete,
+        // Azure deletes by batches, and one object as well.
+        (&Method::POST, Some("batch")) | (&Method::DELETE, _) => Call::Delete,
         (&Method::GET, Some("list")) => Call::List,
         (&Method::GET, None) if has("list-type") => Call::List,
         (&Method::GET, None) => Call::Read,
