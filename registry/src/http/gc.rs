@@ -1,28 +1,20 @@
 //! `/management/v1/gc`, on the admin listener: how collection stands, stopping and resuming it, and a collection at once.
 
 use super::admin::Admin;
+use super::lines;
 use crate::distribution::Distribution;
 use crate::distribution::collect::{Event, Wanted};
 use crate::distribution::{CollectorStatus, Error};
-use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use bytes::Bytes;
-use futures::future::ready;
-use futures::{StreamExt, stream};
-use http::{StatusCode, header};
+use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::convert::Infallible;
-use std::error::Error as _;
 use std::sync::Arc;
-use tokio::sync::mpsc::{Receiver, channel};
 
-/// Events that wait for a slow reader before the collection does.
-const AHEAD: usize = 100;
-const LINES: &str = "application/x-ndjson";
 /// The longest name of who pauses.
 const LONGEST_NAME: usize = 200;
 
@@ -85,38 +77,24 @@ async fn run(State(admin): State<Arc<Admin>>, body: Bytes) -> Response {
         serde_json::from_slice(&body)
     };
     match wanted {
-        Ok(wanted) => ready(collecting(admin.distribution.clone(), wanted, admin.batch)).await,
+        Ok(wanted) => collecting(admin.distribution.clone(), wanted, admin.batch),
         Err(odd) => refused(&format!("wants a body such as {{\"dry_run\": true}}: {odd}")),
     }
 }
 
 fn collecting(distribution: Distribution, wanted: Wanted, batch: u32) -> Response {
-    let (sender, receiver) = channel(AHEAD);
-    // Part of the answer: it goes on for as long as somebody reads.
-    let collecting = stream::once(async move {
+    lines::lines(|sender| async move {
         let last = match distribution.collect(wanted, batch, &sender).await {
             Ok(totals) => Event::Summary(totals),
             Err(failed) => {
-                let cause = failed.source().map(|cause| format!(": {cause}")).unwrap_or_default();
-                let message = format!("{failed}{cause}");
                 tracing::warn!(error = &failed as &dyn std::error::Error, "collection ended early");
+                let message = lines::told(&failed);
                 Event::Failed { message }
             }
         };
         // A client that has gone away needs no end.
         drop(sender.send(last).await);
-    });
-    let lines = stream::unfold(receiver, line);
-    let body = Body::from_stream(stream::select(lines, collecting.filter_map(|()| ready(None))));
-    ([(header::CONTENT_TYPE, LINES)], body).into_response()
-}
-
-async fn line(mut receiver: Receiver<Event>) -> Option<(Result<Bytes, Infallible>, Receiver<Event>)> {
-    let event = receiver.recv().await?;
-    // Events are plain records: they always serialise.
-    let mut line = serde_json::to_vec(&event).unwrap_or_default();
-    line.push(b'\n');
-    Some((Ok(line.into()), receiver))
+    })
 }
 
 fn refused(message: &str) -> Response {

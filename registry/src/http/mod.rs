@@ -15,6 +15,7 @@ mod error;
 mod forwarded;
 mod front;
 mod gc;
+mod lines;
 mod management;
 mod memory;
 mod metrics;
