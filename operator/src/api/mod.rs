@@ -7,8 +7,10 @@ pub mod conditions;
 pub mod database;
 pub mod image;
 pub mod registry;
+pub mod rollout;
 mod schema;
 pub mod service;
+pub mod span;
 pub mod status;
 pub mod storage;
 
@@ -16,6 +18,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::CustomResourceExt;
 
 pub use registry::{Registry, RegistrySpec};
+pub use rollout::{RegistryApproval, RegistryRollout};
 pub use status::RegistryStatus;
 
 /// The API group of every kind.
@@ -28,7 +31,11 @@ pub const VERSION: &str = "v1alpha1";
 ///
 /// The one list that the `crds` command, the chart test and the API server tests read.
 pub fn definitions() -> Vec<CustomResourceDefinition> {
-    vec![schema::tidy(Registry::crd())]
+    vec![
+        schema::tidy(Registry::crd()),
+        schema::tidy(RegistryRollout::crd()),
+        schema::tidy(RegistryApproval::crd()),
+    ]
 }
 
 /// The file below `crds/` that holds `definition`.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::database::Database;
 use super::image::Image;
+use super::rollout::{MigrationSettings, Requirement, RolloutSettings};
 use super::service::ServiceSettings;
 use super::status::RegistryStatus;
 use super::storage::Storage;
@@ -101,6 +102,20 @@ pub struct RegistrySpec {
     #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
     #[schemars(schema_with = "super::schema::free_form")]
     pub config: serde_json::Map<String, serde_json::Value>,
+
+    /// How a new version, image or configuration reaches the pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<RolloutSettings>,
+
+    /// How the database follows the version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub migrations: Option<MigrationSettings>,
+
+    /// Who needs at least which version of this registry.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["consumer".into()]))]
+    pub requirements: Vec<Requirement>,
 }
 
 /// Processor and memory.

@@ -43,6 +43,7 @@ pub(super) fn tidy(mut definition: CustomResourceDefinition) -> CustomResourceDe
             .properties
             .as_mut()
             .and_then(|properties| properties.get_mut("spec"))
+            .filter(|spec| spec.required.is_none())
         {
             spec.default = Some(JSON(serde_json::json!({})));
         }

@@ -5,6 +5,9 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::rollout::status::{HistoryEntry, Refused};
+use super::rollout::{RollbackFloor, RolloutState};
+
 /// What the operator has seen. Nobody else writes it.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -39,6 +42,24 @@ pub struct RegistryStatus {
     /// Where clients reach the registry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoints: Option<Endpoints>,
+
+    /// The newest roll-out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<RolloutState>,
+
+    /// The lowest version that the Registry may go back to. Absent: nothing stands in the way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollback_floor: Option<RollbackFloor>,
+
+    /// Versions that were taken back; `berth.dev/rollout-retry` with the name of the roll-out tries one again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub refused: Vec<Refused>,
+
+    /// The last roll-outs that have ended, newest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10))]
+    pub history: Vec<HistoryEntry>,
 }
 
 /// The version that runs.

@@ -18,9 +18,11 @@ fn crds_prints_what_is_checked_in() {
     let printed = output(&["crds"]);
 
     assert!(printed.status.success());
-    assert_eq!(
-        String::from_utf8(printed.stdout).unwrap(),
-        format!("---\n{}", crate::read("crds/registries.yaml"))
+    let checked_in = ["registries", "registryrollouts", "registryapprovals"]
+        .map(|kind| format!("---\n{}", crate::read(&format!("crds/{kind}.yaml"))));
+    assert!(
+        String::from_utf8(printed.stdout).unwrap() == checked_in.concat(),
+        "what is printed is not what is checked in"
     );
 }
 

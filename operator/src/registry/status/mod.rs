@@ -91,6 +91,10 @@ pub fn status(registry: &Registry, stage: &Stage, seen: Seen<'_>, now: Timestamp
             .service
             .and_then(|service| endpoints(registry, service))
             .or(before.endpoints),
+        rollout: before.rollout,
+        rollback_floor: before.rollback_floor,
+        refused: before.refused,
+        history: before.history,
     }
 }
 
