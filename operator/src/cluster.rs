@@ -128,6 +128,38 @@ impl Cluster {
         }
     }
 
+    /// `wanted` made; `None` when an object of its name is there already.
+    ///
+    /// # Errors
+    /// [`Error::Api`].
+    pub async fn create_new<K: Object>(&self, wanted: &K) -> Result<Option<K>, Error> {
+        self.check::<K>("", Verb::Create)?;
+        let api = self.api::<K>(&wanted.namespace().unwrap_or_default());
+        match api.create(&PostParams::default(), wanted).await {
+            Ok(created) => Ok(Some(created)),
+            Err(error) if is_conflict(&error) => Ok(None),
+            Err(error) => Err(failed::<K>(Verb::Create, &wanted.name_any())(error)),
+        }
+    }
+
+    /// `wanted` put in the place of the object with its resource version; `None` when that has changed or is gone.
+    ///
+    /// # Errors
+    /// [`Error::Api`].
+    pub async fn replace<K: Object>(&self, wanted: &K) -> Result<Option<K>, Error> {
+        self.check::<K>("", Verb::Update)?;
+        if wanted.resource_version().is_none() {
+            return Err(Error::Incomplete("resource version"));
+        }
+        let name = wanted.name_any();
+        let api = self.api::<K>(&wanted.namespace().unwrap_or_default());
+        match api.replace(&name, &PostParams::default(), wanted).await {
+            Ok(replaced) => Ok(Some(replaced)),
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(None),
+            Err(error) => Err(failed::<K>(Verb::Update, &name)(error)),
+        }
+    }
+
     /// `desired` as it is in the cluster, applied unless `live` already is as it was applied.
     ///
     /// Fields that others own and that `desired` has are taken over; all other fields are left alone.

@@ -46,6 +46,10 @@ pub enum Error {
     #[error("the API server did not answer within {} s", LIMIT.as_secs())]
     TimedOut,
 
+    /// Others changed an object each time before this operator could.
+    #[error("others kept changing {0}")]
+    Contended(String),
+
     /// The API server gave an object without a name, namespace or UID.
     #[error("the API server gave a Registry without {0}")]
     Incomplete(&'static str),
@@ -81,6 +85,7 @@ impl Error {
             Self::NotGranted { .. } => "NotGranted",
             Self::Serialise { .. } => "Serialise",
             Self::TimedOut => "TimedOut",
+            Self::Contended(_) => "Contended",
             Self::Incomplete(_) => "Incomplete",
         }
     }
@@ -88,7 +93,7 @@ impl Error {
     /// When it is worth trying again.
     pub fn retry(&self) -> Retry {
         match self {
-            Self::Api { .. } | Self::TimedOut => Retry::BackOff,
+            Self::Api { .. } | Self::TimedOut | Self::Contended(_) => Retry::BackOff,
             Self::NotGranted { .. } | Self::Serialise { .. } | Self::Incomplete(_) => Retry::OnChange(IDLE),
         }
     }

@@ -14,6 +14,8 @@ pub enum Verb {
     Watch,
     /// Make an object.
     Create,
+    /// Put an object in the place of the one that was read.
+    Update,
     /// Change an object, also by server-side apply.
     Patch,
     /// Remove an object.
@@ -28,6 +30,7 @@ impl Verb {
             Self::List => "list",
             Self::Watch => "watch",
             Self::Create => "create",
+            Self::Update => "update",
             Self::Patch => "patch",
             Self::Delete => "delete",
         }
@@ -45,7 +48,7 @@ pub struct Grant {
     pub verbs: &'static [Verb],
 }
 
-use Verb::{Create, Delete, Get, List, Patch, Watch};
+use Verb::{Create, Delete, Get, List, Patch, Update, Watch};
 
 /// Everything that the operator asks. Server-side apply of an object that is not there yet needs `create` too.
 pub const GRANTS: &[Grant] = &[
@@ -103,6 +106,11 @@ pub const GRANTS: &[Grant] = &[
         group: "",
         resource: "services",
         verbs: &[Get, List, Watch, Create, Patch],
+    },
+    Grant {
+        group: "coordination.k8s.io",
+        resource: "leases",
+        verbs: &[Get, Create, Update],
     },
     Grant {
         group: "events.k8s.io",

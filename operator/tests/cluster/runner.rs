@@ -7,6 +7,7 @@ use std::time::Duration;
 use berth_operator::admin::Readiness;
 use berth_operator::api::Registry;
 use berth_operator::api::conditions::{self, ConditionType};
+use berth_operator::locks::{self, Claim, Holder, LockName};
 use berth_operator::rbac::GRANTS;
 use berth_operator::runner;
 use k8s_openapi::api::apps::v1::Deployment;
@@ -138,6 +139,7 @@ async fn every_permission_is_needed_and_none_is_missing() {
     })
     .await;
     running.stop().await;
+    hold_a_lock(&fixture).await;
 
     let text = fixture.metrics_text();
     for grant in GRANTS {
@@ -152,6 +154,21 @@ async fn every_permission_is_needed_and_none_is_missing() {
         }
     }
     assert!(!text.contains("reason=\"Forbidden\""), "{text}");
+}
+
+/// What a roll-out does about its lock.
+async fn hold_a_lock(fixture: &Fixture) {
+    let (cluster, now) = (&fixture.context.cluster, fixture.context.clock.now());
+    let holder = Holder::parse("external/test");
+    let lock = LockName::of_group(&fixture.namespace, "permissions");
+    let claim = Claim {
+        holder: &holder,
+        created: now,
+        duration: Duration::from_mins(1),
+        idle: None,
+    };
+    locks::acquire(cluster, &lock, &claim, now).await.unwrap();
+    locks::release(cluster, &lock, &holder, now).await.unwrap();
 }
 
 async fn names<K: berth_operator::cluster::Object>(fixture: &Fixture) -> BTreeSet<String> {
