@@ -12,7 +12,10 @@ use std::path::{Path, PathBuf};
 /// Modules and the modules that each may use. Arrows go down only; modules of one tier do not know one another.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("main", &["cli"]),
-    ("cli", &["server", "metadata", "config", "telemetry", "clock"]),
+    (
+        "cli",
+        &["server", "metadata", "config", "telemetry", "clock", "release"],
+    ),
     (
         "server",
         &[
@@ -24,16 +27,22 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "config",
             "telemetry",
             "clock",
+            "flaws",
             "staging",
         ],
     ),
-    ("http", &["distribution", "metadata", "blobs", "clock", "staging"]),
+    (
+        "http",
+        &["distribution", "metadata", "blobs", "clock", "release", "staging"],
+    ),
     ("gc", &["distribution", "staging"]),
     ("distribution", &["metadata", "blobs", "clock", "staging"]),
-    ("metadata", &["clock", "staging"]),
+    ("metadata", &["clock", "flaws", "release", "staging"]),
     ("blobs", &["staging"]),
     ("config", &[]),
-    ("telemetry", &[]),
+    ("telemetry", &["release"]),
+    ("release", &["flaws"]),
+    ("flaws", &[]),
     ("clock", &[]),
     ("staging", &[]),
 ];

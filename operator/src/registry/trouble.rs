@@ -217,7 +217,9 @@ fn end_of(state: Option<&ContainerState>) -> Option<&ContainerStateTerminated> {
 }
 
 fn last_words(end: &ContainerStateTerminated, scrubber: Scrubber<'_>) -> String {
-    let printed = whole_lines(end.message.as_deref().unwrap_or_default()).trim();
+    let message = end.message.as_deref().unwrap_or_default();
+    let error = error_of(message);
+    let printed = error.as_deref().unwrap_or_else(|| whole_lines(message).trim());
     let printed = credentials::scrubbed(printed, scrubber.credentials, scrubber.secrets);
     if printed.is_empty() {
         return "it printed nothing".to_owned();
@@ -226,6 +228,12 @@ fn last_words(end: &ContainerStateTerminated, scrubber: Scrubber<'_>) -> String 
     let text = lines[lines.len().saturating_sub(LAST_WORDS_LINES)..].join("\n");
     let start = text.ceil_char_boundary(text.len().saturating_sub(LAST_WORDS_BYTES));
     text[start..].to_owned()
+}
+
+/// Our own commands leave their result as JSON.
+fn error_of(message: &str) -> Option<String> {
+    let result: serde_json::Value = serde_json::from_str(message).ok()?;
+    Some(result.get("error")?.as_str()?.to_owned())
 }
 
 /// `tail` without a first line that may be the end of one only: half a secret would not be recognised in it.
@@ -369,6 +377,17 @@ mod tests {
             trouble(&json!({"conditions": [unscheduled]})).unwrap().needs,
             Needs::Time
         );
+    }
+
+    #[test]
+    fn of_a_job_that_left_its_result_the_error_is_repeated() {
+        let result = r#"{"applied":[],"error":"migration 7 failed: no space"}"#;
+        let failed =
+            json!({"phase": "Failed", "containerStatuses": [container("migrate", &ended(result), &json!({}))]});
+
+        let words = last_words_of_job("j", &[pod("migration", &failed)], NOTHING).unwrap();
+
+        assert_eq!(words, "migration 7 failed: no space");
     }
 
     #[test]

@@ -1,16 +1,15 @@
 //! The commands.
 
 mod gc;
+mod migrate;
 mod scrub;
+mod termination;
 
 use crate::config::{self, Loaded, LogFormat, Problem, Problems, SETTINGS, Sources, environment_name};
-use crate::metadata::Metadata;
-use crate::metadata::migrations::{self, MigrationError, MigrationSet, SchemaStatus, Scope};
 use crate::server::{self, Server};
 use crate::telemetry;
 use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use serde_json::json;
 use std::io::Write;
 use std::path::PathBuf;
 use std::pin::pin;
@@ -32,8 +31,14 @@ enum Command {
     /// Bring the database to the schema that this version needs, or show how it stands.
     Migrate {
         #[command(subcommand)]
-        command: Migrate,
+        command: migrate::Migrate,
     },
+    /// Look whether this version may go onto the database, and what it would do there. Changes nothing.
+    ///
+    /// Exit codes: 0 it may; 40 it must not, for what is said; 1 it could not be found out.
+    Preflight(migrate::PreflightArgs),
+    /// Show, as JSON, what this version promises about upgrades and rollbacks. Needs no database.
+    Contract,
     /// Compare the store with the database: blobs whose bytes are missing or wrong, objects that nothing names.
     ///
     /// Safe while servers run. With SQLite the running server does it, which needs http.secret. Exit code 1: something is
@@ -43,26 +48,6 @@ enum Command {
     Gc(gc::GcArgs),
     /// Check the settings and show every problem at once, or what is in force.
     CheckConfig(Settings),
-}
-
-#[derive(Debug, Subcommand)]
-enum Migrate {
-    /// Apply what is pending. Safe to repeat, and to run several times at once.
-    Up(MigrateArgs),
-    /// Show what has run and what is pending.
-    Status(MigrateArgs),
-}
-
-#[derive(Debug, Args)]
-struct MigrateArgs {
-    /// Which migrations: those before a version starts, those after it has proved itself, or both.
-    #[arg(long, value_enum, default_value = "all")]
-    phase: Scope,
-    /// Lines for people or one JSON object.
-    #[arg(long, value_enum, default_value = "text")]
-    output: Output,
-    #[command(flatten)]
-    settings: Settings,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -112,21 +97,16 @@ impl Settings {
     }
 }
 
-/// Exit code of a migration run that found another one under way: try again.
-const LOCK_HELD: u8 = 20;
 /// Exit code of settings that cannot be used, as of a command line that cannot.
 const USED_WRONGLY: u8 = 2;
 
-/// Runs the command and gives the exit code: 0 done, 1 failed, 2 used wrongly, 20 another migration is running.
+/// Runs the command and gives the exit code: 0 done, 1 failed, 2 used wrongly; migrations have more.
 pub async fn run(cli: Cli) -> ExitCode {
     let outcome = match cli.command {
         Command::Serve(settings) => serve(settings).await,
-        Command::Migrate {
-            command: Migrate::Up(args),
-        } => migrate_up(args).await,
-        Command::Migrate {
-            command: Migrate::Status(args),
-        } => migrate_status(args).await,
+        Command::Migrate { command } => migrate::migrate(command).await,
+        Command::Preflight(args) => migrate::preflight(args).await,
+        Command::Contract => migrate::contract(),
         Command::Scrub(args) => scrub::run(args).await,
         Command::Gc(args) => gc::run(args).await,
         Command::CheckConfig(settings) => check_config(settings).await,
@@ -148,15 +128,9 @@ pub fn no_runtime(failed: &std::io::Error) -> ExitCode {
 }
 
 fn exit_code(failed: &anyhow::Error) -> ExitCode {
-    let locked = failed
-        .chain()
-        .any(|cause| matches!(cause.downcast_ref(), Some(MigrationError::Locked)));
     let wrongly = failed.chain().any(<dyn std::error::Error>::is::<Problems>);
-    match (locked, wrongly) {
-        (true, _) => ExitCode::from(LOCK_HELD),
-        (_, true) => ExitCode::from(USED_WRONGLY),
-        _ => ExitCode::FAILURE,
-    }
+    let code = migrate::exit_code(failed).or_else(|| wrongly.then_some(USED_WRONGLY));
+    code.map_or(ExitCode::FAILURE, ExitCode::from)
 }
 
 /// A reader that has gone away (`| head`) is no failure.
@@ -226,89 +200,6 @@ impl StopSignals {
             _ = self.interrupt.recv() => {}
         }
     }
-}
-
-async fn migrate_up(args: MigrateArgs) -> anyhow::Result<()> {
-    let config = load(args.settings)?.config;
-    let metadata = Metadata::connect(&server::database_target(&config.database)).await?;
-    let set = MigrationSet::embedded(metadata.engine());
-    let settings = server::migration_settings(&config);
-    let report = migrations::up(&metadata, &set, args.phase, &settings).await?;
-    let status = migrations::status(&metadata, &set).await?;
-    let engine = metadata.engine().as_str();
-    metadata.close().await;
-    let mut out = std::io::stdout();
-    if args.output == Output::Json {
-        say(&mut out, &json_status(engine, args.phase, &report.applied, &status));
-        return Ok(());
-    }
-    for version in &report.applied {
-        say(&mut out, &format!("applied {version}"));
-    }
-    say(&mut out, &summary(engine, &status));
-    Ok(())
-}
-
-async fn migrate_status(args: MigrateArgs) -> anyhow::Result<()> {
-    let config = load(args.settings)?.config;
-    let metadata = Metadata::connect(&server::database_target(&config.database)).await?;
-    let set = MigrationSet::embedded(metadata.engine());
-    let status = migrations::status(&metadata, &set).await?;
-    let engine = metadata.engine().as_str();
-    metadata.close().await;
-    let mut out = std::io::stdout();
-    if args.output == Output::Json {
-        say(&mut out, &json_status(engine, args.phase, &[], &status));
-        return Ok(());
-    }
-    for migration in set.iter() {
-        let has_run = status
-            .applied
-            .iter()
-            .any(|applied| applied.version == migration.version);
-        let state = if has_run { "applied" } else { "pending" };
-        say(
-            &mut out,
-            &format!(
-                "{state}  {}  {:4}  {}",
-                migration.version,
-                migration.phase.as_str(),
-                migration.description
-            ),
-        );
-    }
-    say(&mut out, &summary(engine, &status));
-    Ok(())
-}
-
-fn summary(engine: &str, status: &SchemaStatus) -> String {
-    let version = status
-        .version()
-        .map_or_else(|| "empty".to_owned(), |version| version.to_string());
-    let (pre, post) = (status.pending_pre.len(), status.pending_post.len());
-    let verdict = match status.ensure_supported() {
-        Ok(()) => "this version can serve it".to_owned(),
-        Err(unsupported) => unsupported.to_string(),
-    };
-    format!("{engine} schema {version}: {pre} pre and {post} post migration(s) pending; {verdict}")
-}
-
-fn json_status(engine: &str, phase: Scope, applied: &[i64], status: &SchemaStatus) -> String {
-    let texts = |versions: &[i64]| versions.iter().map(i64::to_string).collect::<Vec<_>>();
-    let pending = match phase {
-        Scope::Pre => texts(&status.pending_pre),
-        Scope::Post => texts(&status.pending_post),
-        Scope::All => [texts(&status.pending_pre), texts(&status.pending_post)].concat(),
-    };
-    json!({
-        "engine": engine,
-        "phase": phase.as_str(),
-        "applied": texts(applied),
-        "schema": status.version().map(|version| version.to_string()),
-        "pending": pending,
-        "supported": status.ensure_supported().is_ok(),
-    })
-    .to_string()
 }
 
 /// A file that cannot be used is as wrong as a setting that cannot.

@@ -9,6 +9,7 @@ use crate::blobs::BlobStore;
 use crate::distribution::Distribution;
 use crate::metadata::migrations::{self, MigrationSet};
 use crate::metadata::{Engine, Metadata};
+use crate::release;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -103,7 +104,7 @@ async fn status(State(admin): State<Arc<Admin>>) -> Response {
         Ok(schema) => {
             let texts = |versions: &[i64]| versions.iter().map(i64::to_string).collect::<Vec<_>>();
             Json(json!({
-                "version": env!("CARGO_PKG_VERSION"),
+                "version": release::version(),
                 "database": {
                     "engine": engine.as_str(),
                     "schema": {

@@ -28,7 +28,7 @@ const BEGIN_POSTGRES: &str = "BEGIN ISOLATION LEVEL READ COMMITTED;
     SET LOCAL lock_timeout = '5s';
     SET LOCAL statement_timeout = '30s';
     SET LOCAL idle_in_transaction_session_timeout = '60s'";
-/// A migration may take long once it has its locks, and while it waits for one, everybody queues behind it.
+/// Each migration is told its own bounds for locks and statements.
 const BEGIN_POSTGRES_MIGRATION: &str = "BEGIN ISOLATION LEVEL READ COMMITTED;
     SET LOCAL lock_timeout = '5s';
     SET LOCAL statement_timeout = 0;

@@ -76,6 +76,16 @@ impl Error {
         matches!(self, Self::Unavailable { .. })
     }
 
+    /// True when a statement waited longer for a lock than it may.
+    pub(super) fn is_lock_timeout(&self) -> bool {
+        let (Self::Conflict { source, .. } | Self::Unavailable { source, .. } | Self::Query { source, .. }) = self
+        else {
+            return false;
+        };
+        let code = source.as_database_error().and_then(sqlx::error::DatabaseError::code);
+        code.as_deref() == Some("55P03")
+    }
+
     /// True when SQLite's file was locked by another connection for longer than we wait.
     pub(super) fn is_file_locked(&self) -> bool {
         let Self::Unavailable { source, .. } = self else {

@@ -29,6 +29,7 @@ pub mod repositories;
 pub mod repository_deletions;
 pub mod reviews;
 pub mod scrub;
+mod server;
 mod session;
 mod sqlite;
 mod standing;
@@ -67,6 +68,7 @@ fn every_statement() -> impl Iterator<Item = &'static statement::Statement> {
         repository_deletions::ALL,
         reviews::ALL,
         scrub::ALL,
+        server::ALL,
         tags::ALL,
         tombstones::ALL,
         uploads::ALL,

@@ -11,7 +11,10 @@ use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-const MIGRATION_LOCK_TIMEOUT: Duration = Duration::from_mins(1);
+/// For another run of migrations.
+const MIGRATION_PATIENCE: Duration = Duration::from_mins(1);
+/// For a table that requests use: they queue behind who waits.
+const MIGRATION_LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How the settings name the database.
 pub fn database_target(database: &Database) -> metadata::Target {
@@ -116,7 +119,9 @@ pub(super) fn redirect(settings: &config::Redirect) -> Redirect {
 pub fn migration_settings(config: &Config) -> Settings {
     Settings {
         partitions: config.partitions,
+        patience: MIGRATION_PATIENCE,
         lock_timeout: MIGRATION_LOCK_TIMEOUT,
+        statement_timeout: Duration::ZERO,
         clock: Clock::default(),
     }
 }
@@ -132,6 +137,9 @@ pub(super) async fn open_metadata(config: &Config) -> anyhow::Result<(Metadata, 
         Database::Sqlite { path } => Some(own(path)?.ok_or_else(|| in_use(path))?),
         Database::Postgres { .. } => None,
     };
+    migrations::ensure_engine(&metadata)
+        .await
+        .context("check the database server")?;
     let set = MigrationSet::embedded(metadata.engine());
     if metadata.engine() == Engine::Sqlite {
         // One process owns the file: nobody else could have been told to migrate it, and no claim can be alive.

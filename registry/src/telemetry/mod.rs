@@ -4,6 +4,7 @@ mod causes;
 
 pub use causes::causes;
 
+use crate::release;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
@@ -68,7 +69,7 @@ pub fn measures(engine: &str, storage: &str) -> Registry {
     let mut registry = Registry::with_prefix("berth_registry");
     let info = Family::<Vec<(String, String)>, Gauge>::default();
     let labels = [
-        ("version", env!("CARGO_PKG_VERSION")),
+        ("version", release::version()),
         ("database", engine),
         ("storage", storage),
     ];

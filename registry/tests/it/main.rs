@@ -17,6 +17,7 @@ mod manifests;
 mod migrations;
 mod overload;
 mod plans;
+mod preflight;
 mod processes;
 mod proxies;
 mod ranges;

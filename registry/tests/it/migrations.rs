@@ -111,7 +111,7 @@ async fn a_run_that_finds_the_lock_held_says_so() {
         .await
         .unwrap();
     let settings = Settings {
-        lock_timeout: Duration::ZERO,
+        patience: Duration::ZERO,
         ..server::migration_settings(&config)
     };
 

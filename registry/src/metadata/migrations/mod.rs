@@ -3,15 +3,25 @@
 //! Guarantees: a migration takes effect exactly once, however many runs there are at once and wherever one dies;
 //! a server refuses a schema that it does not support ([`SchemaStatus::ensure_supported`]).
 
+mod contract;
+#[cfg(test)]
+mod fixtures;
 mod plan;
+mod preflight;
+mod refusal;
 mod run;
 
-pub use plan::{Applied, PlanError, Unsupported};
+pub use contract::{Contract, Rollback, Schema};
+pub use plan::{Applied, Unsupported};
+pub use preflight::{Database, Preflight, Problem, preflight};
+pub use refusal::{OLDEST_POSTGRES, Refusal};
 pub(super) use run::ALL;
-pub use run::{MigrationError, Report, Settings, status, up};
+pub use run::{MigrationError, Report, Settings, ensure_engine, status, up};
 
 use super::statement::Engine;
-use sqlx::SqlStr;
+use crate::flaws::{self, FlawedMigration};
+use crate::release::{self, Release};
+use sqlx::{SqlSafeStr, SqlStr};
 
 /// When a migration runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -84,7 +94,11 @@ pub struct Migration {
 
 /// Every migration of one engine that this program knows, in order.
 #[derive(Debug, Clone)]
-pub struct MigrationSet(Vec<Migration>);
+pub struct MigrationSet {
+    migrations: Vec<Migration>,
+    /// The releases that they came with, this one last.
+    releases: Vec<Release>,
+}
 
 static SQLITE_PRE: sqlx::migrate::Migrator = sqlx::migrate!("../migrations/sqlite/pre");
 static SQLITE_POST: sqlx::migrate::Migrator = sqlx::migrate!("../migrations/sqlite/post");
@@ -100,28 +114,39 @@ impl MigrationSet {
         };
         let pre = pre.iter().map(|file| Migration::of(file, Phase::Pre));
         let post = post.iter().map(|file| Migration::of(file, Phase::Post));
-        Self::new(pre.chain(post).collect())
+        let flawed = flaws::migrations().into_iter().map(Migration::flawed);
+        Self::new(pre.chain(post).chain(flawed).collect()).since(release::releases().to_vec())
     }
 
     /// A set in the order of versions.
     pub fn new(mut migrations: Vec<Migration>) -> Self {
         migrations.sort_by_key(|migration| migration.version);
-        Self(migrations)
+        Self {
+            migrations,
+            releases: Vec::new(),
+        }
+    }
+
+    /// The same, which came with these releases, the oldest first.
+    #[must_use]
+    pub fn since(mut self, releases: Vec<Release>) -> Self {
+        self.releases = releases;
+        self
     }
 
     /// In the order of versions.
     pub fn iter(&self) -> impl Iterator<Item = &Migration> {
-        self.0.iter()
+        self.migrations.iter()
     }
 
     /// The newest version that this program knows.
     pub fn newest(&self) -> Option<i64> {
-        self.0.last().map(|migration| migration.version)
+        self.migrations.last().map(|migration| migration.version)
     }
 
     /// The newest version that must have run before this program serves.
     pub fn required(&self) -> Option<i64> {
-        self.0
+        self.migrations
             .iter()
             .rev()
             .find(|migration| migration.phase == Phase::Pre)
@@ -143,6 +168,23 @@ impl Migration {
             floor: head().find_map(|line| value(line, "-- floor:")),
         }
     }
+
+    fn flawed(flaw: FlawedMigration) -> Self {
+        Self {
+            version: flaw.version,
+            phase: if flaw.post { Phase::Post } else { Phase::Pre },
+            description: "of a test".to_owned(),
+            checksum: flaw.sql.as_bytes().to_vec(),
+            sql: sqlx::AssertSqlSafe(flaw.sql).into_sql_str(),
+            requires: flaw.requires,
+            floor: flaw.floor,
+        }
+    }
+}
+
+/// As programs are told: text, because a version has more digits than some of them keep.
+pub fn ids(versions: impl IntoIterator<Item = i64>) -> Vec<String> {
+    versions.into_iter().map(|version| version.to_string()).collect()
 }
 
 /// How a database stands to the migrations of this program.
@@ -163,6 +205,11 @@ impl SchemaStatus {
     /// The newest version that has run.
     pub fn version(&self) -> Option<i64> {
         self.applied.last().map(|applied| applied.version)
+    }
+
+    /// What a program must know to serve it.
+    pub fn floor(&self) -> Option<i64> {
+        self.applied.iter().filter_map(|applied| applied.floor).max()
     }
 
     /// Refuses a schema that this program cannot serve.

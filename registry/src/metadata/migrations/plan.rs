@@ -1,5 +1,6 @@
 //! Which migrations run next, decided from what has run. Pure.
 
+use super::refusal::Refusal;
 use super::{Migration, MigrationSet, Phase, SchemaStatus, Scope};
 
 /// A migration that has run.
@@ -11,30 +12,6 @@ pub struct Applied {
     pub checksum: Vec<u8>,
     /// The floor that it set.
     pub floor: Option<i64>,
-}
-
-/// Why a run cannot begin.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum PlanError {
-    /// A file changed after it had run.
-    #[error(
-        "migration {version} has run with other contents than this program has; \
-         a migration must never be edited: use the release that fits this database"
-    )]
-    Edited {
-        /// The migration.
-        version: i64,
-    },
-    /// Another phase has to run first.
-    #[error("migration {version} needs migration {requires} first; run `berth-registry migrate up --phase {phase}`")]
-    Blocked {
-        /// The migration that waits.
-        version: i64,
-        /// What it waits for.
-        requires: i64,
-        /// The phase of that one.
-        phase: &'static str,
-    },
 }
 
 /// A schema that a program cannot serve.
@@ -51,18 +28,8 @@ pub enum Unsupported {
         pending: Vec<i64>,
     },
     /// A newer release has removed what this program needs.
-    #[error(
-        "the database schema is newer than this program can serve: migration {version} needs a program that knows \
-         at least migration {floor}, this one knows {known}; use a newer version of berth-registry"
-    )]
-    TooNew {
-        /// The migration that shuts this program out.
-        version: i64,
-        /// What a program must know to live with it.
-        floor: i64,
-        /// What this program knows.
-        known: i64,
-    },
+    #[error("{}; {}", .0, .0.remedy())]
+    TooNew(Refusal),
 }
 
 fn list(versions: &[i64]) -> String {
@@ -95,8 +62,10 @@ pub(super) fn pending<'s>(
     set: &'s MigrationSet,
     applied: &[Applied],
     scope: Scope,
-) -> Result<Vec<&'s Migration>, PlanError> {
+) -> Result<Vec<&'s Migration>, Refusal> {
     refuse_edited(set, applied)?;
+    refuse_too_new(set.newest(), applied)?;
+    refuse_skipped_stop(set, applied)?;
     let mut planned: Vec<&Migration> = Vec::new();
     for migration in set
         .iter()
@@ -104,10 +73,10 @@ pub(super) fn pending<'s>(
     {
         let ready = |version: i64| has_run(applied, version) || planned.iter().any(|p| p.version == version);
         if let Some(missing) = prerequisites(set, migration).find(|needed| !ready(needed.version)) {
-            return Err(PlanError::Blocked {
+            return Err(Refusal::DependencyPending {
                 version: migration.version,
                 requires: missing.version,
-                phase: missing.phase.as_str(),
+                phase: missing.phase,
             });
         }
         planned.push(migration);
@@ -123,12 +92,42 @@ fn prerequisites<'s>(set: &'s MigrationSet, of: &'s Migration) -> impl Iterator<
     })
 }
 
-fn refuse_edited(set: &MigrationSet, applied: &[Applied]) -> Result<(), PlanError> {
+fn refuse_edited(set: &MigrationSet, applied: &[Applied]) -> Result<(), Refusal> {
     let edited = applied.iter().find(|one| {
         set.iter()
             .any(|migration| migration.version == one.version && migration.checksum != one.checksum)
     });
-    edited.map_or(Ok(()), |one| Err(PlanError::Edited { version: one.version }))
+    edited.map_or(Ok(()), |one| Err(Refusal::MigrationEdited { version: one.version }))
+}
+
+/// Newer migrations than the program knows are fine, as long as none of them names a floor above it.
+fn refuse_too_new(newest_known: Option<i64>, applied: &[Applied]) -> Result<(), Refusal> {
+    let known = newest_known.unwrap_or_default();
+    let shut_out = applied
+        .iter()
+        .find_map(|one| one.floor.filter(|f| *f > known).map(|f| (one.version, f)));
+    shut_out.map_or(Ok(()), |(version, floor)| {
+        Err(Refusal::SchemaTooNew { version, floor, known })
+    })
+}
+
+/// A database that has something, and is to get what is newer than a stop, has everything of the stop.
+fn refuse_skipped_stop(set: &MigrationSet, applied: &[Applied]) -> Result<(), Refusal> {
+    if applied.is_empty() {
+        return Ok(());
+    }
+    let missing = |upto: i64| set.iter().find(|m| m.version <= upto && !has_run(applied, m.version));
+    let goes_beyond = |stop: i64| set.iter().any(|m| m.version > stop && !has_run(applied, m.version));
+    let earlier = set.releases.iter().rev().skip(1).rev();
+    let skipped = earlier
+        .filter(|release| release.required_stop && goes_beyond(release.knows))
+        .find_map(|release| missing(release.knows).map(|missing| (release, missing)));
+    skipped.map_or(Ok(()), |(release, missing)| {
+        Err(Refusal::RequiredStopSkipped {
+            stop: release.version.to_string(),
+            missing: missing.version,
+        })
+    })
 }
 
 pub(super) fn ensure_supported(status: &SchemaStatus) -> Result<(), Unsupported> {
@@ -137,39 +136,13 @@ pub(super) fn ensure_supported(status: &SchemaStatus) -> Result<(), Unsupported>
             pending: status.pending_pre.clone(),
         });
     }
-    let known = status.newest_known.unwrap_or_default();
-    let shut_out = status
-        .applied
-        .iter()
-        .find_map(|one| one.floor.filter(|f| *f > known).map(|f| (one.version, f)));
-    shut_out.map_or(Ok(()), |(version, floor)| {
-        Err(Unsupported::TooNew { version, floor, known })
-    })
+    refuse_too_new(status.newest_known, &status.applied).map_err(Unsupported::TooNew)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::fixtures::{migration, ran};
     use super::*;
-
-    fn migration(version: i64, phase: Phase, requires: &[i64]) -> Migration {
-        Migration {
-            version,
-            phase,
-            description: String::new(),
-            sql: sqlx::SqlStr::from_static("SELECT 1"),
-            checksum: vec![1],
-            requires: requires.to_vec(),
-            floor: None,
-        }
-    }
-
-    fn ran(version: i64) -> Applied {
-        Applied {
-            version,
-            checksum: vec![1],
-            floor: None,
-        }
-    }
 
     fn versions(planned: &[&Migration]) -> Vec<i64> {
         planned.iter().map(|m| m.version).collect()
@@ -207,10 +180,10 @@ mod tests {
 
         assert_eq!(
             refused,
-            PlanError::Blocked {
+            Refusal::DependencyPending {
                 version: 3,
                 requires: 2,
-                phase: "post"
+                phase: Phase::Post
             }
         );
     }
@@ -223,10 +196,10 @@ mod tests {
 
         assert_eq!(
             refused,
-            PlanError::Blocked {
+            Refusal::DependencyPending {
                 version: 2,
                 requires: 1,
-                phase: "pre"
+                phase: Phase::Pre
             }
         );
     }
@@ -241,7 +214,7 @@ mod tests {
 
         assert_eq!(
             pending(&set, &[other], Scope::All).unwrap_err(),
-            PlanError::Edited { version: 1 }
+            Refusal::MigrationEdited { version: 1 }
         );
     }
 
@@ -262,11 +235,25 @@ mod tests {
         assert_eq!(status(&set, newer(Some(5))).ensure_supported(), Ok(()));
         assert_eq!(
             status(&set, newer(Some(7))).ensure_supported(),
-            Err(Unsupported::TooNew {
+            Err(Unsupported::TooNew(Refusal::SchemaTooNew {
                 version: 9,
                 floor: 7,
                 known: 5
-            })
+            }))
         );
+    }
+
+    #[test]
+    fn an_older_program_than_the_floor_does_not_migrate_either() {
+        let set = MigrationSet::new(vec![migration(5, Phase::Pre, &[])]);
+        let floored = Applied {
+            floor: Some(7),
+            ..ran(9)
+        };
+
+        for scope in [Scope::Pre, Scope::Post, Scope::All] {
+            let refused = pending(&set, &[ran(5), floored.clone()], scope).unwrap_err();
+            assert_eq!(refused.code(), "SchemaTooNew");
+        }
     }
 }

@@ -4,13 +4,15 @@
 //! lock), reads what has run, and commits the migration together with the row that records it. A run that dies loses
 //! nothing, and no lock outlives its transaction, also where a pooler hands one session to many.
 
-use super::plan::{self, Applied, PlanError};
+use super::plan::{self, Applied};
+use super::refusal::{self, Refusal};
 use super::{Migration, MigrationSet, SchemaStatus, Scope};
 use crate::clock::Clock;
 use crate::metadata::Metadata;
 use crate::metadata::error::Error;
+use crate::metadata::server::server;
 use crate::metadata::session::{Reader, Tx};
-use crate::metadata::statement::{Row, Statement, Value, statements};
+use crate::metadata::statement::{Engine, Row, Statement, Value, statements};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -51,6 +53,11 @@ statements! {
         "schema_migrations.applied",
         "SELECT version, checksum, floor FROM schema_migrations ORDER BY version",
     );
+    LIMIT_WAITS = Statement::each(
+        "schema_migrations.limit_waits",
+        "SELECT $1, $2",
+        "SELECT set_config('lock_timeout', $1, true), set_config('statement_timeout', $2, true)",
+    );
     SET_PARTITIONS = Statement::each(
         "schema_migrations.set_partitions",
         "SELECT $1",
@@ -69,9 +76,9 @@ pub enum MigrationError {
     /// Another run held the lock all the time.
     #[error("another migration run holds the lock; nothing was done, try again when it has ended")]
     Locked,
-    /// The run cannot begin.
-    #[error(transparent)]
-    Plan(#[from] PlanError),
+    /// This release and this database do not go together.
+    #[error("{}; {}", .0, .0.remedy())]
+    Refused(Refusal),
     /// The table of what has run cannot be read or made.
     #[error("could not {action}")]
     Bookkeeping {
@@ -87,11 +94,27 @@ pub enum MigrationError {
         /// The migration.
         version: i64,
         /// What it does, in words.
-        description: String,
+        description: Box<str>,
+        /// What this run had applied before it, and what stays.
+        applied: Vec<i64>,
         /// What the database said.
         #[source]
         source: Error,
     },
+}
+
+// Not the error's source: its own words are those of the refusal.
+impl From<Refusal> for MigrationError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl MigrationError {
+    /// A table was in use for longer than the migration waits: nothing of it remains, and it may be tried again.
+    pub fn is_lock_timeout(&self) -> bool {
+        matches!(self, Self::Failed { source, .. } if source.is_lock_timeout())
+    }
 }
 
 /// What a run did.
@@ -107,7 +130,11 @@ pub struct Settings {
     /// Hash partitions of each partitioned table, read by the first migration on PostgreSQL.
     pub partitions: u32,
     /// How long to wait for another run to end.
+    pub patience: Duration,
+    /// How long a statement waits for a table that others use; everybody else queues behind it meanwhile. Zero: for ever.
     pub lock_timeout: Duration,
+    /// How long one statement may take. Zero: as long as it takes.
+    pub statement_timeout: Duration,
     /// The time recorded with each migration.
     pub clock: Clock,
 }
@@ -132,24 +159,55 @@ pub async fn up(
     scope: Scope,
     settings: &Settings,
 ) -> Result<Report, MigrationError> {
+    ensure_engine(metadata).await?;
     let mut report = Report::default();
     loop {
-        let mut tx = lock(metadata, settings.lock_timeout).await?;
+        let mut tx = lock(metadata, settings.patience).await?;
         let applied = applied(&mut tx).await.map_err(bookkeeping(READING))?;
         let planned = plan::pending(set, &applied, scope)?;
         let Some(migration) = planned.first() else {
+            // On return the lock is free.
+            tx.roll_back().await;
             return Ok(report);
         };
-        apply(tx, migration, settings).await?;
+        if let Err(failed) = apply(tx, migration, settings).await {
+            return Err(failed.after(report.applied));
+        }
         report.applied.push(migration.version);
     }
 }
 
-const READING: &str = "read the table of migrations that have run";
+impl MigrationError {
+    fn after(mut self, done: Vec<i64>) -> Self {
+        if let Self::Failed { applied, .. } = &mut self {
+            *applied = done;
+        }
+        self
+    }
+}
+
+/// Refuses a database server that we do not support.
+///
+/// # Errors
+/// `Refused` with what it is, or that it does not say so.
+pub async fn ensure_engine(metadata: &Metadata) -> Result<(), MigrationError> {
+    if metadata.engine() == Engine::Sqlite {
+        return Ok(());
+    }
+    let asking = bookkeeping("ask the server for its version");
+    let mut reader = metadata.read().await.map_err(&asking)?;
+    let server = server(&mut reader).await.map_err(asking)?;
+    match refusal::of_postgres(server.version) {
+        Some(refusal) => Err(refusal.into()),
+        None => Ok(()),
+    }
+}
+
+pub(super) const READING: &str = "read the table of migrations that have run";
 const LOCKING: &str = "take the migration lock";
 const RECORDING: &str = "record the migration";
 
-fn bookkeeping(action: &'static str) -> impl Fn(Error) -> MigrationError {
+pub(super) fn bookkeeping(action: &'static str) -> impl Fn(Error) -> MigrationError {
     move |source| MigrationError::Bookkeeping { action, source }
 }
 
@@ -193,18 +251,28 @@ fn one_applied(row: &Row<'_>) -> Result<Applied, sqlx::Error> {
 async fn apply(mut tx: Tx, migration: &Migration, settings: &Settings) -> Result<(), MigrationError> {
     let failed = |source| MigrationError::Failed {
         version: migration.version,
-        description: migration.description.clone(),
+        description: migration.description.as_str().into(),
+        applied: Vec::new(),
         source,
     };
     let partitions = settings.partitions.to_string();
     tx.one(&SET_PARTITIONS, &[Value::Text(&partitions)], |row| row.text(0))
         .await
         .map_err(bookkeeping("tell the migration the number of partitions"))?;
+    limit_waits(&mut tx, settings).await?;
     tx.run_script(migration.sql.clone()).await.map_err(failed)?;
     record(&mut tx, migration, settings.clock.now())
         .await
         .map_err(bookkeeping(RECORDING))?;
     tx.commit().await.map_err(failed)
+}
+
+async fn limit_waits(tx: &mut Tx, settings: &Settings) -> Result<(), MigrationError> {
+    let limit = |limit: Duration| format!("{}ms", limit.as_millis());
+    let (locks, statements) = (limit(settings.lock_timeout), limit(settings.statement_timeout));
+    let values = [Value::Text(&locks), Value::Text(&statements)];
+    let set = tx.one(&LIMIT_WAITS, &values, |row| row.text(0)).await;
+    set.map(drop).map_err(bookkeeping("limit how long the migration waits"))
 }
 
 async fn record(tx: &mut Tx, migration: &Migration, now: i64) -> Result<(), Error> {

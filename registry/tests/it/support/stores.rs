@@ -37,6 +37,15 @@ pub(crate) async fn fresh_with(settings: &[(&str, &str)]) -> (Config, tempfile::
     (loaded.config, folder)
 }
 
+/// What such variables are to a server.
+pub(crate) fn loaded(environment: &[(String, String)]) -> Config {
+    let sources = Sources {
+        environment: environment.to_vec(),
+        ..Sources::default()
+    };
+    config::load(&sources).unwrap().config
+}
+
 /// Settings for a bucket: none where the environment names one, for it is used anyway; else those of our own server.
 pub(crate) fn some_bucket() -> Vec<(String, String)> {
     let named = BUCKETS.iter().any(|store| named(store.kind)) || variable("BERTH_TEST_GCS").is_some();
