@@ -14,7 +14,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("main", &["cli"]),
     (
         "cli",
-        &["server", "metadata", "config", "telemetry", "clock", "release"],
+        &["server", "metadata", "config", "telemetry", "clock", "flaws", "release"],
     ),
     (
         "server",
@@ -27,13 +27,20 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "config",
             "telemetry",
             "clock",
-            "flaws",
             "staging",
         ],
     ),
     (
         "http",
-        &["distribution", "metadata", "blobs", "clock", "release", "staging"],
+        &[
+            "distribution",
+            "metadata",
+            "blobs",
+            "clock",
+            "flaws",
+            "release",
+            "staging",
+        ],
     ),
     ("gc", &["distribution", "staging"]),
     ("distribution", &["metadata", "blobs", "clock", "staging"]),

@@ -6,6 +6,7 @@ mod scrub;
 mod termination;
 
 use crate::config::{self, Loaded, LogFormat, Problem, Problems, SETTINGS, Sources, environment_name};
+use crate::flaws;
 use crate::server::{self, Server};
 use crate::telemetry;
 use anyhow::{Context, bail};
@@ -153,6 +154,7 @@ fn load(settings: Settings) -> anyhow::Result<Loaded> {
 
 async fn serve(settings: Settings) -> anyhow::Result<()> {
     let config = load(settings)?.config;
+    flaws::begin().map_err(anyhow::Error::msg)?;
     // Before the start: a migration can take long, and a signal must end it, too.
     let mut signals = StopSignals::listen()?;
     let started = tokio::select! {

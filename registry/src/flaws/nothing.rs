@@ -1,6 +1,21 @@
 //! Without the feature there is no flaw.
 
-use super::{FlawedMigration, PastRelease};
+use super::{Flaw, FlawedMigration, PastRelease};
+
+/// What goes wrong at the start, or begins to.
+///
+/// # Errors
+/// None.
+#[inline]
+pub const fn begin() -> Result<(), String> {
+    Ok(())
+}
+
+/// Whether this release has the flaw.
+#[inline]
+pub const fn has(_flaw: Flaw) -> bool {
+    false
+}
 
 /// The version that the image says it is.
 #[inline]

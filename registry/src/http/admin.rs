@@ -7,6 +7,7 @@ use super::repositories;
 use super::scrub;
 use crate::blobs::BlobStore;
 use crate::distribution::Distribution;
+use crate::flaws::{self, Flaw};
 use crate::metadata::migrations::{self, MigrationSet};
 use crate::metadata::{Engine, Metadata};
 use crate::release;
@@ -91,6 +92,9 @@ async fn readyz(State(admin): State<Arc<Admin>>) -> (StatusCode, String) {
 }
 
 async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
+    if flaws::has(Flaw::NoMetrics) {
+        return StatusCode::NOT_FOUND.into_response();
+    }
     let mut text = String::new();
     match encode(&mut text, &admin.registry) {
         Ok(()) => std::future::ready(([(header::CONTENT_TYPE, OPENMETRICS)], text).into_response()).await,

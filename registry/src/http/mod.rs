@@ -12,6 +12,8 @@ mod deleted;
 mod discovery;
 mod endpoint;
 mod error;
+#[cfg(feature = "flawed")]
+mod flawed;
 mod forwarded;
 mod front;
 mod gc;
@@ -115,7 +117,7 @@ async fn serve(api: &Api, request: Request, client: ClientAddress) -> Answer {
         .and_then(|path| endpoint::parse(&head.method, &path));
     let name = endpoint.as_ref().map_or("none", Endpoint::name);
     let answer = match &endpoint {
-        Ok(endpoint) => match dispatch(api, endpoint, &head, &mut body).await {
+        Ok(endpoint) => match answer_to(api, endpoint, &head, &mut body).await {
             Ok(answer) => answer,
             Err(failed) => failed_answer(&failed, endpoint, &request_id),
         },
@@ -136,6 +138,21 @@ async fn serve(api: &Api, request: Request, client: ClientAddress) -> Answer {
         "{name}"
     );
     answer
+}
+
+#[cfg(not(feature = "flawed"))]
+use dispatch as answer_to;
+
+/// In a build for tests of roll-outs, with what is wrong with it.
+#[cfg(feature = "flawed")]
+async fn answer_to(
+    api: &Api,
+    endpoint: &Endpoint,
+    head: &http::request::Parts,
+    body: &mut RequestBody,
+) -> Result<Answer, ApiError> {
+    let answering = Box::pin(dispatch(api, endpoint, head, body));
+    flawed::answered(endpoint, answering).await
 }
 
 fn failed_answer(failed: &ApiError, endpoint: &Endpoint, request_id: &str) -> Answer {
