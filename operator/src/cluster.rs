@@ -2,9 +2,13 @@
 //!
 //! All methods are safe to drop midway: a request was either carried out by the API server or it was not.
 
+use std::collections::HashMap;
 use std::fmt::Debug;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::runtime::events::{Event, Recorder};
@@ -15,11 +19,20 @@ use serde_json::Value;
 
 use crate::api::Registry;
 use crate::content_hash;
-use crate::error::{Error, is_conflict};
+use crate::error::{Error, is_conflict, is_not_found};
+use crate::foreign::OptionalApi;
 use crate::labels::OPERATOR;
 use crate::metrics::Metrics;
 use crate::ownership::{self, APPLIED_HASH};
 use crate::rbac::{self, Verb};
+
+/// How long an answer to the question whether the cluster has an API is believed.
+const DISCOVERY_LIFETIME: Duration = Duration::from_secs(30);
+/// The field manager that holds the number of pods until an autoscaler takes it.
+const SCALE_KEEPER: &str = "berth-operator-scale";
+
+/// Which groups were asked for, when, and the plural names of their kinds.
+type Discovered = HashMap<&'static str, (Instant, Vec<String>)>;
 
 /// A kind of object that lives in a namespace and that the operator reads or writes.
 pub trait Object:
@@ -53,6 +66,8 @@ pub struct Cluster {
     client: Client,
     recorder: Recorder,
     metrics: Metrics,
+    discovered: Arc<Mutex<Discovered>>,
+    discovery_lifetime: Duration,
 }
 
 impl Debug for Cluster {
@@ -69,6 +84,75 @@ impl Cluster {
             client,
             recorder,
             metrics,
+            discovered: Arc::default(),
+            discovery_lifetime: DISCOVERY_LIFETIME,
+        }
+    }
+
+    /// The same, believing for `lifetime` what it has heard about the cluster's APIs.
+    #[must_use]
+    pub fn believing_discovery_for(self, lifetime: Duration) -> Self {
+        Self {
+            discovery_lifetime: lifetime,
+            ..self
+        }
+    }
+
+    /// Whether the cluster has `kind`; asked again after half a minute, because it may come or go.
+    ///
+    /// # Errors
+    /// [`Error::Api`].
+    pub async fn serves(&self, kind: OptionalApi) -> Result<bool, Error> {
+        let group = kind.group_version();
+        if let Some(plurals) = self.known_plurals(group) {
+            return Ok(plurals.iter().any(|plural| plural == kind.plural()));
+        }
+        // Every account may discover; no rule of the chart is needed.
+        let plurals: Vec<String> = match self.client.list_api_group_resources(group).await {
+            Ok(list) => list.resources.into_iter().map(|resource| resource.name).collect(),
+            Err(error) if is_not_found(&error) => Vec::new(),
+            Err(source) => {
+                return Err(Error::Api {
+                    verb: Verb::Get,
+                    resource: group.to_owned(),
+                    name: String::new(),
+                    source: Box::new(source),
+                });
+            }
+        };
+        let serves = plurals.iter().any(|plural| plural == kind.plural());
+        let mut discovered = self.discovered.lock().unwrap_or_else(PoisonError::into_inner);
+        discovered.insert(group, (Instant::now(), plurals));
+        Ok(serves)
+    }
+
+    fn known_plurals(&self, group: &str) -> Option<Vec<String>> {
+        let discovered = self.discovered.lock().unwrap_or_else(PoisonError::into_inner);
+        let (asked, plurals) = discovered.get(group)?;
+        (asked.elapsed() < self.discovery_lifetime).then(|| plurals.clone())
+    }
+
+    /// Lets `deployment` keep its number of pods when the operator no longer applies one, so that an autoscaler can
+    /// take it over: a field that nobody owns any more would fall back to 1.
+    ///
+    /// # Errors
+    /// [`Error::Api`].
+    pub async fn keep_replicas(&self, deployment: &Deployment) -> Result<Written, Error> {
+        self.check::<Deployment>("", Verb::Patch)?;
+        let name = deployment.name_any();
+        let patch = serde_json::json!({
+            "apiVersion": Deployment::api_version(&()), "kind": Deployment::kind(&()),
+            "metadata": {"name": name, "resourceVersion": deployment.resource_version()},
+            "spec": {"replicas": deployment.spec.as_ref().and_then(|spec| spec.replicas)},
+        });
+        let api = self.api::<Deployment>(&deployment.namespace().unwrap_or_default());
+        let applied = api
+            .patch(&name, &PatchParams::apply(SCALE_KEEPER).force(), &Patch::Apply(&patch))
+            .await;
+        match applied {
+            Ok(_) => Ok(Written::Done),
+            Err(error) if is_conflict(&error) => Ok(Written::Stale),
+            Err(error) => Err(failed::<Deployment>(Verb::Patch, &name)(error)),
         }
     }
 

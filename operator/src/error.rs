@@ -128,6 +128,11 @@ pub(crate) fn is_conflict(error: &kube::Error) -> bool {
     api_code(error) == Some(409)
 }
 
+/// Whether the API server says that there is no such thing.
+pub(crate) fn is_not_found(error: &kube::Error) -> bool {
+    api_code(error) == Some(404)
+}
+
 /// `error` and all its causes, in one line.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());

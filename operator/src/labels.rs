@@ -11,6 +11,9 @@ pub const MANAGED: &str = "app.kubernetes.io/managed-by=berth-operator";
 /// Label that names the Registry.
 pub const INSTANCE: &str = "app.kubernetes.io/instance";
 
+/// Label that says what a pod is for.
+const COMPONENT: &str = "app.kubernetes.io/component";
+
 /// What a pod is for. A Service selects [`Component::Registry`] only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Component {
@@ -34,11 +37,24 @@ pub fn selector(instance: &str, component: Component) -> BTreeMap<String, String
     [
         ("app.kubernetes.io/name", "berth-registry"),
         (INSTANCE, instance),
-        ("app.kubernetes.io/component", component.as_str()),
+        (COMPONENT, component.as_str()),
     ]
     .into_iter()
     .map(|(key, value)| (key.to_owned(), value.to_owned()))
     .collect()
+}
+
+/// The labels that every pod of a Registry has, whatever it is for.
+pub fn every_pod(instance: &str) -> BTreeMap<String, String> {
+    let mut labels = selector(instance, Component::Registry);
+    labels.remove(COMPONENT);
+    labels
+}
+
+/// `labels` as a selector in one line.
+pub fn selector_text(labels: &BTreeMap<String, String>) -> String {
+    let terms: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    terms.join(",")
 }
 
 /// The labels of an object.
@@ -64,6 +80,16 @@ pub mod names {
     /// The Secret that is generated once.
     pub fn http_secret(registry: &str) -> String {
         format!("{registry}-http")
+    }
+
+    /// The certificate with which pods serve, and its Secret.
+    pub fn certificate(registry: &str) -> String {
+        format!("{registry}-tls")
+    }
+
+    /// The certificate with which the Ingress serves, and its Secret.
+    pub fn ingress_certificate(registry: &str) -> String {
+        format!("{registry}-ingress-tls")
     }
 
     /// The claim of the volume.

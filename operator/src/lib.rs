@@ -9,6 +9,7 @@
 //! | [`management`] | what pods say about themselves |
 //! | [`cluster`] | every request to the API server, within the table of [`rbac`] |
 //! | [`locks`] | one roll-out of a group at a time, and times when none begins |
+//! | [`foreign`] | kinds of other projects, which a cluster may not have |
 //! | [`ownership`] | whether an object still is as it was applied |
 //! | [`events`], [`metrics`], [`error`], [`context`], [`clock`], [`content_hash`], [`labels`] | small parts |
 //! | [`api`] | the kinds |
@@ -26,6 +27,7 @@ pub mod content_hash;
 pub mod context;
 pub mod error;
 pub mod events;
+pub mod foreign;
 pub mod labels;
 pub mod locks;
 pub mod management;

@@ -25,6 +25,16 @@ pub fn is_as_applied(live: &ObjectMeta, desired: &Value) -> bool {
     wanted.is_some() && wanted == applied && owned_fields(live).is_some_and(|fields| owns_object(fields, desired))
 }
 
+/// Whether the operator's last apply set the field at `path`, such as `spec`, `replicas`.
+pub fn sets(live: &ObjectMeta, path: &[&str]) -> bool {
+    let fields = owned_fields(live);
+    fields.is_some_and(|fields| {
+        path.iter()
+            .try_fold(fields, |fields, key| fields.get(format!("f:{key}")))
+            .is_some()
+    })
+}
+
 fn owned_fields(live: &ObjectMeta) -> Option<&Value> {
     let ours = |entry: &&ManagedFieldsEntry| {
         entry.manager.as_deref() == Some(OPERATOR)

@@ -113,6 +113,46 @@ pub const GRANTS: &[Grant] = &[
         verbs: &[Get, Create, Update],
     },
     Grant {
+        group: "autoscaling",
+        resource: "horizontalpodautoscalers",
+        verbs: &[Get, List, Watch, Create, Patch, Delete],
+    },
+    Grant {
+        group: "cert-manager.io",
+        resource: "certificates",
+        verbs: &[Get, List, Watch, Create, Patch, Delete],
+    },
+    Grant {
+        group: "gateway.networking.k8s.io",
+        resource: "httproutes",
+        verbs: &[Get, List, Watch, Create, Patch, Delete],
+    },
+    Grant {
+        group: "monitoring.coreos.com",
+        resource: "podmonitors",
+        verbs: &[Get, List, Watch, Create, Patch, Delete],
+    },
+    Grant {
+        group: "monitoring.coreos.com",
+        resource: "servicemonitors",
+        verbs: &[Get, List, Watch, Create, Patch, Delete],
+    },
+    Grant {
+        group: "networking.k8s.io",
+        resource: "ingresses",
+        verbs: &[Get, List, Watch, Create, Patch, Delete],
+    },
+    Grant {
+        group: "networking.k8s.io",
+        resource: "networkpolicies",
+        verbs: &[Get, List, Watch, Create, Patch, Delete],
+    },
+    Grant {
+        group: "policy",
+        resource: "poddisruptionbudgets",
+        verbs: &[Get, List, Watch, Create, Patch, Delete],
+    },
+    Grant {
         group: "events.k8s.io",
         resource: "events",
         verbs: &[Create, Patch],

@@ -10,8 +10,11 @@ use std::time::{Duration, Instant};
 use futures::future::{join_all, try_join_all};
 use futures::{FutureExt, StreamExt};
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Service, ServiceAccount};
+use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::ResourceExt;
 use kube::runtime::controller::{self, Action};
 use kube::runtime::reflector::{ObjectRef, Store};
@@ -22,6 +25,7 @@ use crate::admin::Readiness;
 use crate::api::Registry;
 use crate::context::Context;
 use crate::error::{self, Error, LIMIT, Retry};
+use crate::foreign;
 use crate::labels::{INSTANCE, MANAGED};
 use crate::registry;
 
@@ -90,6 +94,11 @@ fn controller(
         .owns(cluster.watched::<ConfigMap>(namespace)?, managed())
         .owns(cluster.watched::<Service>(namespace)?, managed())
         .owns(cluster.watched::<ServiceAccount>(namespace)?, managed())
+        .owns(cluster.watched::<Ingress>(namespace)?, managed())
+        .owns(cluster.watched::<NetworkPolicy>(namespace)?, managed())
+        .owns(cluster.watched::<PodDisruptionBudget>(namespace)?, managed())
+        .owns(cluster.watched::<HorizontalPodAutoscaler>(namespace)?, managed())
+        .reconcile_on(foreign::changes::changes(cluster, namespace)?)
         .watches(
             cluster.watched::<PersistentVolumeClaim>(namespace)?,
             managed(),

@@ -17,11 +17,31 @@ pub enum ConditionType {
     Degraded,
     /// The database has what the wanted version needs.
     DatabaseMigrated,
+    /// Enough pods serve.
+    Available,
+    /// The operator is at work (as kstatus reads it).
+    Reconciling,
+    /// Nothing goes on before a person acts (as kstatus reads it).
+    Stalled,
+    /// The operator holds back because it was told to.
+    Paused,
+    /// The cluster has every API that the spec needs.
+    DependenciesAvailable,
 }
 
 impl ConditionType {
     /// Every type, in the order in which they are shown.
-    pub const ALL: [Self; 4] = [Self::Ready, Self::Progressing, Self::Degraded, Self::DatabaseMigrated];
+    pub const ALL: [Self; 9] = [
+        Self::Ready,
+        Self::Progressing,
+        Self::Degraded,
+        Self::DatabaseMigrated,
+        Self::Available,
+        Self::Reconciling,
+        Self::Stalled,
+        Self::Paused,
+        Self::DependenciesAvailable,
+    ];
 
     /// The word in `status.conditions[].type`.
     pub fn as_str(self) -> &'static str {
@@ -30,6 +50,11 @@ impl ConditionType {
             Self::Progressing => "Progressing",
             Self::Degraded => "Degraded",
             Self::DatabaseMigrated => "DatabaseMigrated",
+            Self::Available => "Available",
+            Self::Reconciling => "Reconciling",
+            Self::Stalled => "Stalled",
+            Self::Paused => "Paused",
+            Self::DependenciesAvailable => "DependenciesAvailable",
         }
     }
 }
@@ -69,6 +94,18 @@ pub enum Reason {
     TooFewReplicas,
     /// Not known yet.
     NotObserved,
+    /// The cluster lacks an API that the spec needs.
+    DependencyUnavailable,
+    /// cert-manager has not issued a certificate yet.
+    CertificatePending,
+    /// No Gateway accepts the route.
+    RouteRefused,
+    /// At least one pod serves.
+    MinimumReplicasAvailable,
+    /// No pod serves.
+    MainUnavailable,
+    /// The spec says that the operator is to leave everything alone.
+    Suspended,
 }
 
 impl Reason {
@@ -91,6 +128,12 @@ impl Reason {
             Self::RolloutTimedOut => "RolloutTimedOut",
             Self::TooFewReplicas => "TooFewReplicas",
             Self::NotObserved => "NotObserved",
+            Self::DependencyUnavailable => "DependencyUnavailable",
+            Self::CertificatePending => "CertificatePending",
+            Self::RouteRefused => "RouteRefused",
+            Self::MinimumReplicasAvailable => "MinimumReplicasAvailable",
+            Self::MainUnavailable => "MainUnavailable",
+            Self::Suspended => "Suspended",
         }
     }
 }

@@ -5,9 +5,12 @@
 
 pub mod conditions;
 pub mod database;
+pub mod exposure;
 pub mod image;
+pub mod network;
 pub mod registry;
 pub mod rollout;
+pub mod scaling;
 mod schema;
 pub mod service;
 pub mod span;

@@ -8,8 +8,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::database::Database;
+use super::exposure::{Certificate, Exposure};
 use super::image::Image;
+use super::network::{Monitoring, NetworkSettings};
 use super::rollout::{MigrationSettings, Requirement, RolloutSettings};
+use super::scaling::{Autoscaling, Disruption, Spread};
 use super::service::ServiceSettings;
 use super::status::RegistryStatus;
 use super::storage::Storage;
@@ -27,6 +30,11 @@ use super::storage::Storage;
     namespaced,
     status = "RegistryStatus",
     derive = "PartialEq",
+    scale(
+        spec_replicas_path = ".spec.replicas",
+        status_replicas_path = ".status.replicas",
+        label_selector_path = ".status.selector"
+    ),
     doc = "Registry is a container registry that any OCI client can push to and pull from.",
     printcolumn(name = "Version", type_ = "string", json_path = ".status.version.main",
         description = "The version that serves."),
@@ -54,6 +62,14 @@ use super::storage::Storage;
         .message("version and image.tag or image.digest say the same thing twice: remove version, or remove the tag and digest"),
     validation = Rule::new("!has(self.replicas) || self.replicas <= 1 || (has(self.database) && has(self.database.postgres) && has(self.storage) && has(self.storage.s3))")
         .message("more than one replica needs a database and a storage that replicas can share: set database.postgres and storage.s3, or set replicas to 1"),
+    validation = Rule::new("!(has(self.replicas) && has(self.autoscaling))")
+        .message("the number of pods is either fixed or set by the autoscaler: remove replicas or autoscaling"),
+    validation = Rule::new("!has(self.autoscaling) || (has(self.database) && has(self.database.postgres) && has(self.storage) && has(self.storage.s3))")
+        .message("autoscaling needs a database and a storage that replicas can share: set database.postgres and storage.s3, or remove autoscaling"),
+    validation = Rule::new("!has(self.autoscaling) || !has(self.autoscaling.cpu) || (has(self.resources) && has(self.resources.requests) && 'cpu' in self.resources.requests)")
+        .message("autoscaling.cpu is a share of what a pod requests: set resources.requests.cpu, or remove autoscaling.cpu"),
+    validation = Rule::new("!has(self.autoscaling) || !has(self.autoscaling.memory) || (has(self.resources) && has(self.resources.requests) && 'memory' in self.resources.requests)")
+        .message("autoscaling.memory is a share of what a pod requests: set resources.requests.memory, or remove autoscaling.memory"),
     validation = Rule::new("(has(self.storage) && has(self.storage.s3)) == (has(oldSelf.storage) && has(oldSelf.storage.s3))")
         .message("storage cannot move between a volume and S3: create another Registry with the new storage and copy the images to it"),
     validation = Rule::new("(has(self.database) && has(self.database.postgres)) == (has(oldSelf.database) && has(oldSelf.database.postgres))")
@@ -76,9 +92,24 @@ pub struct RegistrySpec {
     pub image: Option<Image>,
 
     /// Number of pods. Absent: 1, or 2 when both `database.postgres` and `storage.s3` are set. More than 1 needs both.
+    /// Not together with `autoscaling`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100))]
     pub replicas: Option<i32>,
+
+    /// Let the number of pods follow their load. Needs what more than one replica needs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub autoscaling: Option<Autoscaling>,
+
+    /// How many pods a drained node may take away at once. Absent: one, when there are two or more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disruption: Option<Disruption>,
+
+    /// How pods are spread over parts of the cluster. Absent: over nodes, where that can be. Empty: not at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 8))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["topologyKey".into()]))]
+    pub topology_spread: Option<Vec<Spread>>,
 
     /// Where the images' bytes are kept. Absent: on a volume of 10Gi.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -92,9 +123,30 @@ pub struct RegistrySpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<ServiceSettings>,
 
+    /// Ways in from outside the cluster. Absent: none but the Service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exposure: Option<Exposure>,
+
+    /// Certificate with which the pods themselves serve clients. Absent: they speak plain HTTP, and TLS is for what
+    /// stands before them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Certificate>,
+
+    /// Who may reach the pods, and whom they may reach. Absent: no policy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network_policy: Option<NetworkSettings>,
+
+    /// Have the Prometheus operator measure the pods. Absent: not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub monitoring: Option<Monitoring>,
+
     /// Processor and memory of each pod's container. Absent: no requests and no limits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
+
+    /// `true`: the operator changes nothing, whatever this spec says, until it is `false` again. Pods go on serving.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub suspend: bool,
 
     /// Further keys of the registry's configuration file, as that file spells them, for example
     /// `uploads: {expiry: 12h}`. Keys that belong to a field of this spec are refused with the name of that field.

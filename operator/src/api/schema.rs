@@ -26,6 +26,39 @@ pub(super) fn quantities(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// Schema of annotations.
+pub(super) fn annotations(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object", "maxProperties": 64,
+        "additionalProperties": {"type": "string", "maxLength": 16384},
+    })
+}
+
+/// Schema of labels.
+pub(super) fn labels(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object", "maxProperties": 64,
+        "additionalProperties": {
+            "type": "string", "maxLength": 63, "pattern": r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$",
+        },
+    })
+}
+
+/// Schema of a number of pods or a share of them: `1`, `25%`.
+pub(super) fn count_or_percent(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "x-kubernetes-int-or-string": true, "minimum": 0, "maxLength": 4, "pattern": r"^(100|[1-9]?[0-9])%$",
+    })
+}
+
+/// Schema of a range of addresses.
+pub(super) fn cidr(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string", "minLength": 3, "maxLength": 43, "pattern": r"^[0-9a-fA-F:.]+/[0-9]{1,3}$",
+        "x-kubernetes-validations": [{"rule": "isCIDR(self)", "message": "not a range of addresses: write one such as 10.0.0.0/8"}],
+    })
+}
+
 /// `definition` with every `null` refused, unknown formats dropped and an absent spec read as an empty one.
 ///
 /// A rule such as `has(self.version)` is true for a `null`, so an optional field must be absent, not null.

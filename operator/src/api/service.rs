@@ -11,7 +11,11 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("!has(self.nodePort) || self.type != 'ClusterIP'")
-        .message("a ClusterIP Service has no node port: remove service.nodePort, or set service.type to NodePort or LoadBalancer")
+        .message("a ClusterIP Service has no node port: remove service.nodePort, or set service.type to NodePort or LoadBalancer"),
+    validation = Rule::new("!has(self.loadBalancerClass) || self.type == 'LoadBalancer'")
+        .message("only a load balancer has a class: remove service.loadBalancerClass, or set service.type to LoadBalancer"),
+    validation = Rule::new("self.type != 'LoadBalancer' || oldSelf.type != 'LoadBalancer' || (has(self.loadBalancerClass) ? self.loadBalancerClass : '') == (has(oldSelf.loadBalancerClass) ? oldSelf.loadBalancerClass : '')")
+        .message("the class of a load balancer cannot change: set service.type to ClusterIP first, and then to LoadBalancer with the new class")
 )]
 pub struct ServiceSettings {
     /// Who can reach the Service: `ClusterIP` (the cluster), `NodePort` (every node's address too) or `LoadBalancer`.
@@ -28,9 +32,15 @@ pub struct ServiceSettings {
     #[schemars(range(min = 1, max = 65535))]
     pub node_port: Option<i32>,
 
+    /// Class of the load balancer, with `LoadBalancer`. Absent: the cluster's default. It cannot change while the type
+    /// stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub load_balancer_class: Option<String>,
+
     /// Annotations of the Service, for example those that a cloud's load balancer reads.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 64))]
+    #[schemars(schema_with = "super::schema::annotations")]
     pub annotations: BTreeMap<String, String>,
 }
 
@@ -46,6 +56,7 @@ impl Default for ServiceSettings {
             type_: ServiceType::default(),
             port: Self::default_port(),
             node_port: None,
+            load_balancer_class: None,
             annotations: BTreeMap::new(),
         }
     }

@@ -16,10 +16,10 @@ pub struct RegistryStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
-    /// The state in four words: `Ready`, `Progressing`, `Degraded` and `DatabaseMigrated`, each with a reason, and a
-    /// message that says what to do when something must be done.
+    /// The state in a few words, such as `Ready`, `Progressing` and `Degraded`, each with a reason, and a message that
+    /// says what to do when something must be done.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16))]
+    #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
 
@@ -38,6 +38,11 @@ pub struct RegistryStatus {
     /// Pods that serve.
     #[serde(default)]
     pub ready_replicas: i32,
+
+    /// Label selector of the pods that serve clients, as `kubectl get pods -l` takes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512))]
+    pub selector: Option<String>,
 
     /// Where clients reach the registry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -98,7 +103,13 @@ pub struct SchemaLevel {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Endpoints {
-    /// URL of the registry: inside the cluster, or of the load balancer when there is one.
+    /// URL of the registry: of the Ingress, else of the Gateway (taken to end TLS), else of the load balancer, else
+    /// inside the cluster.
     #[schemars(length(max = 512))]
     pub url: String,
+
+    /// What names of images begin with.
+    #[serde(default)]
+    #[schemars(length(max = 300))]
+    pub host: String,
 }

@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim};
 use kube::ResourceExt;
 
 use super::build::{self, Objects};
+use super::companions::{self, lacks::Lacks};
 use super::credentials::{self, HTTP_SECRET_KEY};
 use super::migration::{JobState, state};
 use super::observe::{self, Observed};
@@ -13,9 +14,12 @@ use super::prune::{self, Superseded, Unneeded};
 use super::rollout::Rollout;
 use super::status::Stage;
 use super::trouble::{self, Scrubber};
-use super::validate::ValidRegistry;
-use crate::cluster::Cluster;
+use super::validate::{Refusal, ValidRegistry};
+use crate::api::conditions::Reason;
+use crate::cluster::{Cluster, Written};
 use crate::error::Error;
+use crate::labels::names;
+use crate::ownership;
 
 /// The digest of the Secrets that pods read; makes the generated one first if it is not there.
 ///
@@ -60,6 +64,10 @@ pub async fn apply(
     migrated_by: Option<&str>,
 ) -> Result<Stage, Error> {
     apply_groundwork(cluster, objects, observed).await?;
+    companions::write::settle(cluster, registry, &objects.companions, observed).await?;
+    if let Some(waiting) = certificate_wait(registry, objects, observed) {
+        return Ok(waiting);
+    }
     let scrubber = Scrubber {
         credentials: &registry.credentials,
         secrets: &observed.secrets,
@@ -69,7 +77,16 @@ pub async fn apply(
     {
         return Ok(unfinished);
     }
+    if let Some(live) = gives_up_replicas(registry, observed)
+        && cluster.keep_replicas(live).await? == Written::Stale
+    {
+        return Ok(Stage::Waiting {
+            reason: Reason::RollingOut,
+            message: "the Deployment changes; the autoscaler takes over after that".to_owned(),
+        });
+    }
     let deployment: Deployment = cluster.apply(&objects.deployment, observed.deployment.as_ref()).await?;
+    companions::write::settle_autoscaler(cluster, registry, &objects.companions, observed).await?;
     if Rollout::of(&deployment).is_complete() {
         remove(
             cluster,
@@ -82,6 +99,35 @@ pub async fn apply(
     Ok(Stage::Deployed {
         deployment: Box::new(deployment),
         trouble,
+    })
+}
+
+/// The Deployment that still has the number of pods that the operator applied, though an autoscaler is to set it.
+fn gives_up_replicas<'o>(registry: &ValidRegistry, observed: &'o Observed) -> Option<&'o Deployment> {
+    let live = observed.deployment.as_ref()?;
+    let gives_up = registry.autoscaling.is_some() && ownership::sets(&live.metadata, &["spec", "replicas"]);
+    gives_up.then_some(live)
+}
+
+/// Pods cannot start before the Secret is there that cert-manager fills.
+fn certificate_wait(registry: &ValidRegistry, objects: &Objects, observed: &Observed) -> Option<Stage> {
+    objects.companions.certificate.as_ref()?;
+    let secret = names::certificate(&registry.name);
+    if observed.secrets.contains_key(&secret) {
+        return None;
+    }
+    let lacks = Lacks::of(&objects.companions, observed);
+    if let Some(missing) = lacks.missing_apis(true) {
+        return Some(Stage::Refused(Refusal {
+            reason: Reason::DependencyUnavailable,
+            problems: vec![missing],
+        }));
+    }
+    let told = lacks.pending_certificates.first().cloned();
+    let told = told.unwrap_or_else(|| "cert-manager has not said anything about it yet".to_owned());
+    Some(Stage::Waiting {
+        reason: Reason::CertificatePending,
+        message: format!("pods start once the Secret {secret} has a certificate. {told}"),
     })
 }
 

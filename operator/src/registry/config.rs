@@ -12,6 +12,8 @@ pub const DATA_DIR: &str = "/var/lib/berth";
 pub const CONFIG_DIR: &str = "/etc/berth";
 /// Where the certificate authority of the database is in a pod.
 pub const DATABASE_CA_DIR: &str = "/etc/berth-database-ca";
+/// Where the certificate of the pods is in a pod.
+pub const TLS_DIR: &str = "/etc/berth-tls";
 /// The port for clients.
 pub const HTTP_PORT: i32 = 5000;
 /// The port for probes, metrics and the management API.
@@ -30,6 +32,8 @@ const OWNED: &[(&str, &str)] = &[
         "http.secret",
         "the operator generates it, in the Secret that has -http behind the name of the Registry",
     ),
+    ("http.tls.certificate_file", "use spec.tls"),
+    ("http.tls.key_file", "use spec.tls"),
     ("admin.listen", "it cannot be changed"),
     ("database.url", "use spec.database.postgres"),
     ("database.username", "use spec.database.postgres.credentialsRef"),
@@ -61,7 +65,7 @@ pub fn problems(registry: &Registry) -> Vec<String> {
 
 /// The parents of owned keys, which must be mappings for the operator's keys to go in.
 fn sections() -> impl Iterator<Item = String> {
-    ["http", "admin", "database", "storage", "storage.s3", "log"]
+    ["http", "http.tls", "admin", "database", "storage", "storage.s3", "log"]
         .into_iter()
         .map(str::to_owned)
 }
@@ -99,6 +103,11 @@ fn operators_part(registry: &Registry) -> Value {
     match registry.s3() {
         Some(s3) => part["storage"]["s3"] = s3_part(s3),
         None => part["storage"]["filesystem"]["root_directory"] = json!(format!("{DATA_DIR}/blobs")),
+    }
+    if registry.spec.tls.is_some() {
+        part["http"]["tls"] = json!({
+            "certificate_file": format!("{TLS_DIR}/tls.crt"), "key_file": format!("{TLS_DIR}/tls.key"),
+        });
     }
     if let Some(postgres) = registry.postgres() {
         part["database"] = database_part(postgres);

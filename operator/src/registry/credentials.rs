@@ -30,13 +30,17 @@ pub enum Delivery {
     SecretVariable(&'static str),
     /// As an environment variable whose value may be shown.
     Variable(&'static str),
-    /// As a file.
+    /// As a file that is read once.
     File,
+    /// As a file that is read again when it changes: a new content needs no new pods.
+    ReloadedFile,
+    /// Not to the pods, but to what stands before them.
+    Elsewhere,
 }
 
 /// The keys that `registry`'s spec refers to. The generated Secret is not among them.
 pub fn referenced(registry: &Registry) -> Vec<Credential> {
-    use Delivery::{File, SecretVariable, Variable};
+    use Delivery::{Elsewhere, File, ReloadedFile, SecretVariable, Variable};
     let mut credentials = Vec::new();
     let mut refer = |secret: &str, key: &str, delivery, field| {
         credentials.push(Credential {
@@ -52,6 +56,20 @@ pub fn referenced(registry: &Registry) -> Vec<Credential> {
         refer(secret, "password", SecretVariable("BERTH_DATABASE_PASSWORD"), field);
         if let Some(ca) = &postgres.ca_ref {
             refer(&ca.name, &ca.key, File, "database.postgres.caRef");
+        }
+    }
+    let spec = &registry.spec;
+    let ingress = spec
+        .exposure
+        .as_ref()
+        .and_then(|exposure| exposure.ingress.as_ref()?.tls.as_ref());
+    for (source, delivery, field) in [
+        (spec.tls.as_ref(), ReloadedFile, "tls.secretRef"),
+        (ingress, Elsewhere, "exposure.ingress.tls.secretRef"),
+    ] {
+        if let Some(secret) = source.and_then(|source| source.secret_ref.as_ref()) {
+            refer(&secret.name, "tls.crt", delivery, field);
+            refer(&secret.name, "tls.key", delivery, field);
         }
     }
     if let Some(s3) = registry.s3() {
@@ -70,6 +88,11 @@ pub fn referenced(registry: &Registry) -> Vec<Credential> {
         );
     }
     credentials
+}
+
+/// Whether cert-manager fills the Secret with the certificate of the pods.
+pub fn is_issued(registry: &Registry) -> bool {
+    registry.spec.tls.as_ref().is_some_and(|tls| tls.cert_manager.is_some())
 }
 
 /// The key of the generated Secret, which every Registry has.
@@ -113,8 +136,11 @@ fn lack(credential: &Credential, secrets: &Secrets) -> Option<String> {
 /// The generated secret is hashed first: without it nobody can try passwords against the hash.
 pub fn digest(http_secret: &[u8], credentials: &[Credential], secrets: &Secrets) -> String {
     let mut digest = Sha256::new();
+    let is_read_once =
+        |credential: &&Credential| !matches!(credential.delivery, Delivery::ReloadedFile | Delivery::Elsewhere);
     let values = credentials
         .iter()
+        .filter(is_read_once)
         .filter_map(|credential| secrets.get(&credential.secret)?.get(&credential.key));
     for value in std::iter::once(http_secret).chain(values.map(Vec::as_slice)) {
         digest.update((value.len() as u64).to_be_bytes());

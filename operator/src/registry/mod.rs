@@ -9,6 +9,7 @@
 
 pub mod apply;
 pub mod build;
+pub mod companions;
 pub mod config;
 pub mod credentials;
 #[cfg(test)]
@@ -36,6 +37,7 @@ use crate::context::Context;
 use crate::error::{self, Error, IDLE};
 use crate::events;
 use crate::management::Report;
+use companions::lacks::Lacks;
 use credentials::HTTP_SECRET_KEY;
 use observe::Observed;
 use status::{Seen, Stage};
@@ -43,6 +45,9 @@ use validate::{Refusal, validate};
 
 /// How soon a pass looks again at what no watch tells it about: pods, Secrets and the pods' own reports.
 const SOON: Duration = Duration::from_secs(10);
+
+/// How soon a pass looks whether the cluster now has an API that it lacked.
+const LOOK_FOR_APIS: Duration = Duration::from_secs(30);
 
 /// One pass over `registry`.
 ///
@@ -53,7 +58,12 @@ pub async fn reconcile(registry: Arc<Registry>, context: Arc<Context>) -> Result
         return Ok(Action::await_change());
     }
     let mut observed = Box::pin(observe::observe(&context.cluster, &registry)).await?;
-    let stage = Box::pin(advance(&registry, &context, &mut observed)).await?;
+    let mut lacks = Lacks::default();
+    let stage = if registry.spec.suspend {
+        Stage::Suspended
+    } else {
+        Box::pin(advance(&registry, &context, &mut observed, &mut lacks)).await?
+    };
     let report = if stage.is_complete() {
         report(&registry, &context, &observed).await
     } else {
@@ -63,6 +73,7 @@ pub async fn reconcile(registry: Arc<Registry>, context: Arc<Context>) -> Result
         deployment: observed.deployment.as_ref(),
         service: observed.service.as_ref(),
         report: report.as_ref(),
+        lacks: Some(&lacks),
     };
     let status = status::status(&registry, &stage, seen, context.clock.now());
     if publish(&registry, &context, &status).await? == Written::Stale {
@@ -73,7 +84,12 @@ pub async fn reconcile(registry: Arc<Registry>, context: Arc<Context>) -> Result
         context.silences.forget(&object);
     }
     let silence = (stage.is_complete() && report.is_none()).then(|| context.silences.wait(&object));
-    Ok(Action::requeue(next_look(&stage, silence, observed.service.is_some())))
+    let next = next_look(&stage, silence, observed.service.is_some());
+    Ok(Action::requeue(if lacks.is_empty() {
+        next
+    } else {
+        next.min(LOOK_FOR_APIS)
+    }))
 }
 
 /// When to look again though nothing was heard. Pods that did not answer are to be left alone for `silence`.
@@ -81,14 +97,21 @@ fn next_look(stage: &Stage, silence: Option<Duration>, is_reachable: bool) -> Du
     match stage {
         Stage::Deployed { .. } if stage.is_complete() && is_reachable => silence.map_or(IDLE, |wait| wait.max(SOON)),
         // A change of the spec or the end of the Job is heard of.
-        Stage::MigrationFailed { .. } => IDLE,
+        Stage::MigrationFailed { .. } | Stage::Suspended => IDLE,
         Stage::Refused(refusal) if refusal.reason == Reason::InvalidSpec => IDLE,
-        Stage::Deployed { .. } | Stage::Refused(_) | Stage::Migrating { .. } => SOON,
+        Stage::Deployed { .. } | Stage::Refused(_) | Stage::Migrating { .. } | Stage::Waiting { .. } => SOON,
     }
 }
 
 /// Validates, builds and applies. What a person must put right is a stage, not an error.
-async fn advance(registry: &Registry, context: &Context, observed: &mut Observed) -> Result<Stage, Error> {
+///
+/// What the cluster lacks for what the spec asks is noted in `lacks`: it need not keep pods from serving.
+async fn advance(
+    registry: &Registry,
+    context: &Context,
+    observed: &mut Observed,
+    lacks: &mut Lacks,
+) -> Result<Stage, Error> {
     let valid = match validate(registry, observed, &context.defaults) {
         Ok(valid) => valid,
         Err(refusal) => return Ok(Stage::Refused(refusal)),
@@ -96,8 +119,9 @@ async fn advance(registry: &Registry, context: &Context, observed: &mut Observed
     let applied = async {
         let digest = apply::ensure_secrets(&context.cluster, &valid, observed).await?;
         let objects = build::build(&valid, &digest);
+        *lacks = Lacks::of(&objects.companions, observed);
         let migrated_by = migration::done_by(registry, observed.deployment.as_ref());
-        apply::apply(&context.cluster, &valid, &objects, observed, migrated_by).await
+        Box::pin(apply::apply(&context.cluster, &valid, &objects, observed, migrated_by)).await
     };
     match applied.await {
         Ok(stage) => Ok(stage),

@@ -1,15 +1,19 @@
 //! Every read of a pass over a Registry.
 
+use std::collections::BTreeSet;
+
 use futures::future::try_join_all;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Secret, Service, ServiceAccount};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
+use super::companions::{self, Companions};
 use super::credentials::{self, Secrets};
 use crate::api::Registry;
 use crate::cluster::Cluster;
 use crate::error::Error;
+use crate::foreign::OptionalApi;
 use crate::labels::{self, names};
 
 /// What is in the cluster for one Registry.
@@ -37,6 +41,10 @@ pub struct Observed {
     pub pods: Vec<Pod>,
     /// What the Deployment keeps to go back to.
     pub replica_sets: Vec<ReplicaSet>,
+    /// The optional APIs that the cluster has.
+    pub apis: BTreeSet<OptionalApi>,
+    /// The objects around the pods.
+    pub companions: Companions,
 }
 
 /// Reads what is in the cluster for `registry`. Reads at the same time, changes nothing, safe to drop midway.
@@ -52,7 +60,7 @@ pub async fn observe(cluster: &Cluster, registry: &Registry) -> Result<Observed,
         .ok_or(Error::Incomplete("namespace"))?;
     let labelled = labels::of_instance(name);
     let (admin_service, claim) = (names::admin_service(name), names::claim(name));
-    let (single, many, secrets) = futures::try_join!(
+    let (single, many, secrets, around) = futures::try_join!(
         futures::future::try_join5(
             cluster.get(namespace, name),
             cluster.get(namespace, name),
@@ -67,10 +75,12 @@ pub async fn observe(cluster: &Cluster, registry: &Registry) -> Result<Observed,
             cluster.list(namespace, &labelled),
         ),
         read_secrets(cluster, registry, namespace, name),
+        companions::read::read(cluster, namespace, name),
     )?;
     let (service_account, service, admin_service, claim, deployment) = single;
     let (config_maps, jobs, pods, replica_sets) = many;
     let (secrets, http_secret) = secrets;
+    let (apis, companions) = around;
     Ok(Observed {
         secrets,
         http_secret,
@@ -83,6 +93,8 @@ pub async fn observe(cluster: &Cluster, registry: &Registry) -> Result<Observed,
         jobs,
         pods,
         replica_sets,
+        apis,
+        companions,
     })
 }
 
@@ -98,6 +110,9 @@ async fn read_secrets(
         .map(|found| found.secret)
         .collect();
     wanted.push(http_secret.clone());
+    if credentials::is_issued(registry) {
+        wanted.push(names::certificate(name));
+    }
     wanted.sort();
     wanted.dedup();
     let found = try_join_all(wanted.iter().map(|secret| cluster.get::<Secret>(namespace, secret))).await?;

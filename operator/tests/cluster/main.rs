@@ -12,6 +12,7 @@
 
 mod admission;
 mod changes;
+mod companions;
 mod locks;
 mod management;
 mod migration;

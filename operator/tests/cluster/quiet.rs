@@ -10,6 +10,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Secret, Servi
 use kube::ResourceExt;
 use serde_json::json;
 
+use crate::companions;
 use crate::support::{Fixture, production};
 
 /// The resource version of every object in the namespace that the operator could write.
@@ -82,6 +83,20 @@ async fn a_hundred_passes_over_an_unchanged_registry_on_postgres_and_s3_write_no
     fixture.create_credentials().await;
     fixture
         .create("images", &production(&json!({"service": {"type": "NodePort"}})))
+        .await
+        .unwrap();
+    fixture.pass_until_ready("images").await;
+
+    assert_quiet(&fixture).await;
+}
+
+#[tokio::test]
+async fn a_hundred_passes_over_an_unchanged_registry_with_everything_around_its_pods_write_nothing() {
+    let fixture = Fixture::new().await;
+    fixture.create_credentials().await;
+    companions::issue(&fixture).await;
+    fixture
+        .create("images", &production(&companions::everything()))
         .await
         .unwrap();
     fixture.pass_until_ready("images").await;

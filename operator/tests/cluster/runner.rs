@@ -7,10 +7,12 @@ use std::time::Duration;
 use berth_operator::admin::Readiness;
 use berth_operator::api::Registry;
 use berth_operator::api::conditions::{self, ConditionType};
+use berth_operator::foreign::ServiceMonitor;
 use berth_operator::locks::{self, Claim, Holder, LockName};
 use berth_operator::rbac::GRANTS;
 use berth_operator::runner;
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Service};
 use kube::ResourceExt;
@@ -19,6 +21,7 @@ use serde_json::json;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::companions;
 use crate::support::controllers::meddle;
 use crate::support::{Fixture, controllers, eventually, production};
 
@@ -118,7 +121,11 @@ async fn every_permission_is_needed_and_none_is_missing() {
     fixture.create("images", &production(&json!({}))).await.unwrap();
     ready(&fixture).await;
     let (jobs, configs) = (names::<Job>(&fixture).await, names::<ConfigMap>(&fixture).await);
-    fixture.create("volume", &json!({})).await.unwrap();
+    fixture
+        .create("volume", &json!({"monitoring": {"kind": "ServiceMonitor"}}))
+        .await
+        .unwrap();
+    companions_come_and_go(&fixture).await;
 
     let next = production(&json!({"version": "0.2.0", "config": {"log": {"level": "debug"}}}));
     fixture.respec("images", &next).await.unwrap();
@@ -169,6 +176,40 @@ async fn hold_a_lock(fixture: &Fixture) {
     };
     locks::acquire(cluster, &lock, &claim, now).await.unwrap();
     locks::release(cluster, &lock, &holder, now).await.unwrap();
+}
+
+/// With every object around the pods, and without any.
+async fn companions_come_and_go(fixture: &Fixture) {
+    eventually("the other Registry is measured", async || {
+        fixture.api::<ServiceMonitor>().get_opt("volume").await.unwrap()
+    })
+    .await;
+    fixture.respec("volume", &json!({})).await.unwrap();
+    companions::issue(fixture).await;
+    fixture
+        .respec("images", &production(&companions::everything()))
+        .await
+        .unwrap();
+    eventually("the autoscaler, which comes last, is there", async || {
+        controllers::finish_jobs(fixture).await;
+        fixture
+            .api::<HorizontalPodAutoscaler>()
+            .get_opt("images")
+            .await
+            .unwrap()
+    })
+    .await;
+    fixture
+        .respec("images", &production(&json!({"replicas": 1})))
+        .await
+        .unwrap();
+    eventually("the autoscaler, which goes last, is gone", async || {
+        controllers::finish_jobs(fixture).await;
+        let monitors = names::<ServiceMonitor>(fixture).await;
+        let scaled = names::<HorizontalPodAutoscaler>(fixture).await;
+        (monitors.is_empty() && scaled.is_empty()).then_some(())
+    })
+    .await;
 }
 
 async fn names<K: berth_operator::cluster::Object>(fixture: &Fixture) -> BTreeSet<String> {

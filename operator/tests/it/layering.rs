@@ -53,7 +53,13 @@ fn only_one_file_sends_requests_to_the_api_server() {
 
 #[test]
 fn decisions_know_neither_the_api_server_nor_the_clock_nor_chance() {
-    let effects = ["registry/mod.rs", "registry/observe.rs", "registry/apply.rs"];
+    let effects = [
+        "registry/mod.rs",
+        "registry/observe.rs",
+        "registry/apply.rs",
+        "registry/companions/read.rs",
+        "registry/companions/write.rs",
+    ];
     let top = ["ownership.rs", "content_hash.rs", "events.rs", "labels.rs", "rbac.rs"];
     let words = [
         "crate::cluster",

@@ -19,6 +19,7 @@ use super::super::config::{ADMIN_PORT, HTTP_PORT};
 use super::super::validate::ValidRegistry;
 use super::pod::{self, ADMIN, Data, HTTP};
 use super::{SECRETS_DIGEST, metadata};
+use crate::api::scaling::Spread;
 use crate::labels::{self, Component};
 
 /// How long a stopping pod keeps serving, so that every node has learnt to send requests elsewhere.
@@ -30,7 +31,8 @@ const PROGRESS_DEADLINE_SECS: i32 = 600;
 
 pub(super) fn build(registry: &ValidRegistry, config_name: &str, secrets_digest: &str) -> Deployment {
     let spec = DeploymentSpec {
-        replicas: Some(registry.replicas),
+        // An autoscaler's number is the autoscaler's.
+        replicas: registry.autoscaling.is_none().then_some(registry.replicas),
         selector: LabelSelector {
             match_labels: Some(labels::selector(&registry.name, Component::Registry)),
             match_expressions: None,
@@ -69,7 +71,7 @@ fn template(registry: &ValidRegistry, config_name: &str, secrets_digest: &str) -
     let mut spec = pod::spec(registry, config_name, Data::Volume, vec![serving(registry)]);
     spec.init_containers = registry.postgres.is_none().then(|| vec![migrating(registry)]);
     spec.termination_grace_period_seconds = Some(grace_secs(registry));
-    spec.topology_spread_constraints = (registry.replicas > 1).then(|| vec![spread(registry)]);
+    spec.topology_spread_constraints = spread(registry);
     PodTemplateSpec {
         metadata: Some(ObjectMeta {
             labels: Some(labels::labels(&registry.name, Component::Registry)),
@@ -151,12 +153,19 @@ fn probe(path: &str) -> Probe {
     }
 }
 
-/// Replicas go to different nodes where they can.
-fn spread(registry: &ValidRegistry) -> TopologySpreadConstraint {
+/// Replicas go to different nodes where they can, unless the spec says otherwise.
+fn spread(registry: &ValidRegistry) -> Option<Vec<TopologySpreadConstraint>> {
+    let by_default = || registry.can_have_several().then(|| vec![Spread::over_nodes()]);
+    let spread = registry.spread.clone().or_else(by_default)?;
+    let constraints: Vec<_> = spread.iter().map(|spread| constraint(registry, spread)).collect();
+    (!constraints.is_empty()).then_some(constraints)
+}
+
+fn constraint(registry: &ValidRegistry, spread: &Spread) -> TopologySpreadConstraint {
     TopologySpreadConstraint {
-        max_skew: 1,
-        topology_key: "kubernetes.io/hostname".to_owned(),
-        when_unsatisfiable: "ScheduleAnyway".to_owned(),
+        max_skew: spread.max_skew,
+        topology_key: spread.topology_key.clone(),
+        when_unsatisfiable: spread.when_unsatisfiable.as_str().to_owned(),
         label_selector: Some(LabelSelector {
             match_labels: Some(labels::selector(&registry.name, Component::Registry)),
             match_expressions: None,

@@ -5,8 +5,12 @@
 
 mod config_map;
 mod deployment;
+pub mod exposure;
 mod migration_job;
+mod monitoring;
+mod network;
 mod pod;
+mod scaling;
 mod service;
 
 use k8s_openapi::ByteString;
@@ -19,9 +23,11 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
+use super::companions::Companions;
 use super::credentials::HTTP_SECRET_KEY;
 use super::validate::{ValidRegistry, Volume};
 use crate::labels::{self, Component, names};
+use exposure::Backend;
 
 /// Annotation of the pods with the digest of the Secrets that they have read.
 pub const SECRETS_DIGEST: &str = "berth.dev/secrets-digest";
@@ -46,6 +52,8 @@ pub struct Objects {
     pub migration: Option<Job>,
     /// The pods.
     pub deployment: Deployment,
+    /// What is around the pods.
+    pub companions: Companions,
 }
 
 /// The objects of `registry`, whose pods have read Secrets with that digest.
@@ -68,6 +76,22 @@ pub fn build(registry: &ValidRegistry, secrets_digest: &str) -> Objects {
         migration,
         deployment,
         config_map,
+        companions: companions(registry),
+    }
+}
+
+/// The objects around the pods of `registry`. What comes through a Gateway goes to all pods that serve.
+fn companions(registry: &ValidRegistry) -> Companions {
+    Companions {
+        ingress: exposure::ingress(registry),
+        route: exposure::route(registry, &Backend::whole(registry)),
+        certificate: exposure::certificate(registry),
+        ingress_certificate: exposure::ingress_certificate(registry),
+        network_policy: network::policy(registry),
+        budget: scaling::budget(registry),
+        autoscaler: scaling::autoscaler(registry),
+        pod_monitor: monitoring::pod_monitor(registry),
+        service_monitor: monitoring::service_monitor(registry),
     }
 }
 

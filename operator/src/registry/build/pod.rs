@@ -7,10 +7,11 @@ use k8s_openapi::api::core::v1::{
     SecretKeySelector, SecretVolumeSource, SecurityContext, Volume, VolumeMount,
 };
 
-use super::super::config::{CONFIG_DIR, DATA_DIR, DATABASE_CA_DIR};
+use super::super::config::{CONFIG_DIR, DATA_DIR, DATABASE_CA_DIR, TLS_DIR};
 use super::super::credentials::{Credential, Delivery};
 use super::super::validate::ValidRegistry;
-use super::config_map;
+use super::{config_map, exposure};
+use crate::labels::names;
 
 /// Name of the port for clients.
 pub(super) const HTTP: &str = "http";
@@ -72,7 +73,7 @@ pub(super) fn spec(registry: &ValidRegistry, config_name: &str, data: Data, cont
 fn variable(credential: &Credential) -> Option<EnvVar> {
     let name = match credential.delivery {
         Delivery::Variable(name) | Delivery::SecretVariable(name) => name,
-        Delivery::File => return None,
+        Delivery::File | Delivery::ReloadedFile | Delivery::Elsewhere => return None,
     };
     let selector = SecretKeySelector {
         name: credential.secret.clone(),
@@ -103,6 +104,9 @@ fn mounts(registry: &ValidRegistry) -> Vec<VolumeMount> {
     ];
     if registry.database_ca().is_some() {
         mounts.push(mount("database-ca", DATABASE_CA_DIR, true));
+    }
+    if registry.tls.is_some() {
+        mounts.push(mount("tls", TLS_DIR, true));
     }
     mounts
 }
@@ -140,7 +144,19 @@ fn volumes(registry: &ValidRegistry, config_name: &str, data: Data) -> Vec<Volum
         }),
         ..Volume::default()
     });
-    [config, data, scratch("tmp")].into_iter().chain(ca).collect()
+    let tls = registry.tls.as_ref().map(|source| Volume {
+        name: "tls".to_owned(),
+        secret: Some(SecretVolumeSource {
+            secret_name: Some(exposure::secret_name(source, names::certificate(&registry.name))),
+            ..SecretVolumeSource::default()
+        }),
+        ..Volume::default()
+    });
+    [config, data, scratch("tmp")]
+        .into_iter()
+        .chain(ca)
+        .chain(tls)
+        .collect()
 }
 
 fn scratch(name: &str) -> Volume {

@@ -13,19 +13,21 @@ use crate::labels::{self, Component, names};
 pub(super) fn clients(registry: &ValidRegistry) -> Service {
     let settings = &registry.service;
     let annotations = (!settings.annotations.is_empty()).then(|| settings.annotations.clone());
+    let clients_port = ServicePort {
+        node_port: settings.node_port,
+        // Gateways and meshes read here that the pods speak TLS.
+        app_protocol: registry.tls.is_some().then(|| "https".to_owned()),
+        ..port(HTTP, settings.port)
+    };
     Service {
         metadata: ObjectMeta {
             annotations,
             ..metadata(registry, registry.name.clone(), Component::Registry)
         },
-        spec: Some(spec(
-            registry,
-            settings.type_.as_str(),
-            ServicePort {
-                node_port: settings.node_port,
-                ..port(HTTP, settings.port)
-            },
-        )),
+        spec: Some(ServiceSpec {
+            load_balancer_class: settings.load_balancer_class.clone(),
+            ..spec(registry, settings.type_.as_str(), clients_port)
+        }),
         ..Service::default()
     }
 }

@@ -1,16 +1,20 @@
 //! From what a pass has reached to the status that it leaves; pure.
 
+mod endpoints;
 mod verdicts;
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::jiff::Timestamp;
 
+use super::companions::lacks::Lacks;
 use super::rollout::Rollout;
 use super::trouble::Trouble;
 use super::validate::Refusal;
-use crate::api::status::{Endpoints, RunningVersion, SchemaLevel};
+use crate::api::conditions::Reason;
+use crate::api::status::{RunningVersion, SchemaLevel};
 use crate::api::{Registry, RegistryStatus, conditions};
+use crate::labels::{self, Component};
 use crate::management::Report;
 
 /// How far a pass has come.
@@ -18,6 +22,15 @@ use crate::management::Report;
 pub enum Stage {
     /// Nothing was changed, or not all: something must be put right first.
     Refused(Refusal),
+    /// Something of others must be there first; it comes by itself.
+    Waiting {
+        /// The kind of thing.
+        reason: Reason,
+        /// What it is, and who is asked for it.
+        message: String,
+    },
+    /// Nothing was looked at or changed, because the spec says so.
+    Suspended,
     /// The migration of the wanted version is not done yet.
     Migrating {
         /// Name of the Job.
@@ -46,7 +59,11 @@ impl Stage {
     pub fn is_complete(&self) -> bool {
         match self {
             Self::Deployed { deployment, trouble } => Rollout::of(deployment).is_complete() && trouble.is_none(),
-            Self::Refused(_) | Self::Migrating { .. } | Self::MigrationFailed { .. } => false,
+            Self::Refused(_)
+            | Self::Waiting { .. }
+            | Self::Suspended
+            | Self::Migrating { .. }
+            | Self::MigrationFailed { .. } => false,
         }
     }
 }
@@ -60,6 +77,8 @@ pub struct Seen<'a> {
     pub service: Option<&'a Service>,
     /// What the pods say about themselves, when they were asked and answered.
     pub report: Option<&'a Report>,
+    /// What the cluster lacks for what the spec asks.
+    pub lacks: Option<&'a Lacks>,
 }
 
 /// The status of `registry` at that stage.
@@ -70,7 +89,11 @@ pub fn status(registry: &Registry, stage: &Stage, seen: Seen<'_>, now: Timestamp
     let before = registry.status.clone().unwrap_or_default();
     let deployment = match stage {
         Stage::Deployed { deployment, .. } => Some(deployment.as_ref()),
-        Stage::Refused(_) | Stage::Migrating { .. } | Stage::MigrationFailed { .. } => seen.deployment,
+        Stage::Refused(_)
+        | Stage::Waiting { .. }
+        | Stage::Suspended
+        | Stage::Migrating { .. }
+        | Stage::MigrationFailed { .. } => seen.deployment,
     };
     let rollout = deployment.map(Rollout::of).unwrap_or_default();
     let (version_before, schema_before) = if has_another_image(seen.deployment, deployment) {
@@ -78,7 +101,7 @@ pub fn status(registry: &Registry, stage: &Stage, seen: Seen<'_>, now: Timestamp
     } else {
         (before.version, before.schema)
     };
-    let verdicts = verdicts::of(registry, stage, seen.report);
+    let verdicts = verdicts::of(registry, stage, seen, rollout);
     let generation = registry.metadata.generation;
     RegistryStatus {
         observed_generation: generation,
@@ -87,9 +110,10 @@ pub fn status(registry: &Registry, stage: &Stage, seen: Seen<'_>, now: Timestamp
         schema: seen.report.map(schema).or(schema_before),
         replicas: rollout.replicas,
         ready_replicas: rollout.ready,
+        selector: registry.metadata.name.as_deref().map(main_pods),
         endpoints: seen
             .service
-            .and_then(|service| endpoints(registry, service))
+            .and_then(|service| endpoints::of(registry, service))
             .or(before.endpoints),
         rollout: before.rollout,
         rollback_floor: before.rollback_floor,
@@ -122,24 +146,8 @@ fn schema(report: &Report) -> SchemaLevel {
     }
 }
 
-/// The address of the load balancer once there is one, else the name inside the cluster.
-fn endpoints(registry: &Registry, service: &Service) -> Option<Endpoints> {
-    let port = service.spec.as_ref()?.ports.as_deref()?.first()?.port;
-    let balancer = service.status.as_ref().and_then(|status| status.load_balancer.as_ref());
-    let ingress = balancer.and_then(|balancer| balancer.ingress.as_deref()?.first());
-    let outside = ingress.and_then(|ingress| ingress.hostname.clone().or_else(|| ingress.ip.clone()));
-    let metadata = &registry.metadata;
-    let inside = || {
-        Some(format!(
-            "{}.{}.svc",
-            metadata.name.as_deref()?,
-            metadata.namespace.as_deref()?
-        ))
-    };
-    let host = outside.or_else(inside)?;
-    Some(Endpoints {
-        url: format!("http://{host}:{port}"),
-    })
+fn main_pods(name: &str) -> String {
+    labels::selector_text(&labels::selector(name, Component::Registry))
 }
 
 #[cfg(test)]

@@ -63,7 +63,7 @@ fn every_condition_is_there_from_the_first_pass_on_and_speaks_about_the_generati
         .iter()
         .map(|condition| condition.type_.as_str())
         .collect();
-    assert_eq!(types, ["Ready", "Progressing", "Degraded", "DatabaseMigrated"]);
+    assert_eq!(types, ConditionType::ALL.map(ConditionType::as_str));
     assert!(
         status
             .conditions
@@ -248,7 +248,7 @@ fn the_address_is_the_load_balancers_once_there_is_one() {
     let service = |status: serde_json::Value| -> Service {
         serde_json::from_value(json!({"spec": {"ports": [{"port": 5000}]}, "status": status})).unwrap()
     };
-    let url = |service: &Service| endpoints(&registry(&json!({})), service).unwrap().url;
+    let url = |service: &Service| endpoints::of(&registry(&json!({})), service).unwrap().url;
 
     assert_eq!(url(&service(json!({}))), "http://images.team.svc:5000");
     assert_eq!(

@@ -2,28 +2,26 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
+use super::super::companions::lacks::Lacks;
 use super::super::migration::MIGRATED;
 use super::super::rollout::Rollout;
 use super::super::trouble::{Needs, Trouble};
-use super::Stage;
+use super::{Seen, Stage};
 use crate::api::Registry;
 use crate::api::conditions::{self, ConditionType, Reason, Truth, Verdict, shortened};
 use crate::management::Report;
 
 /// How much of what a failed migration printed goes into a message: the remedy must fit too.
 const CAUSE_BYTES: usize = 500;
+/// What every condition says while the operator holds back.
+const SUSPENDED: &str = "spec.suspend is true, so the operator changes nothing: remove it to go on";
 
-/// The four verdicts, in the order of [`ConditionType::ALL`].
-pub(super) fn of(registry: &Registry, stage: &Stage, report: Option<&Report>) -> Vec<Verdict> {
-    let State {
-        ready,
-        progressing,
-        degraded,
-        migrated,
-    } = state(registry, stage, report);
+/// The verdicts, in the order of [`ConditionType::ALL`].
+pub(super) fn of(registry: &Registry, stage: &Stage, seen: Seen<'_>, rollout: Rollout) -> Vec<Verdict> {
+    let whole = lacking(state(registry, stage, seen.report), seen.lacks);
     ConditionType::ALL
         .into_iter()
-        .zip([ready, progressing, degraded, migrated])
+        .map(|type_| (type_, said_of(type_, &whole, stage, seen, rollout)))
         .map(|(type_, said)| Verdict {
             type_,
             truth: said.truth,
@@ -38,6 +36,72 @@ struct State {
     progressing: Said,
     degraded: Said,
     migrated: Said,
+}
+
+fn said_of(type_: ConditionType, whole: &State, stage: &Stage, seen: Seen<'_>, rollout: Rollout) -> Said {
+    match type_ {
+        ConditionType::Ready => whole.ready.clone(),
+        // The same in the words of kstatus, which Flux and `kubectl wait` tools read.
+        ConditionType::Progressing | ConditionType::Reconciling => whole.progressing.clone(),
+        ConditionType::Degraded | ConditionType::Stalled => whole.degraded.clone(),
+        ConditionType::DatabaseMigrated => whole.migrated.clone(),
+        ConditionType::Available => available(seen, rollout),
+        ConditionType::Paused => paused(stage),
+        ConditionType::DependenciesAvailable => dependencies(seen.lacks),
+    }
+}
+
+fn available(seen: Seen<'_>, rollout: Rollout) -> Said {
+    let Rollout { ready, wanted, .. } = rollout;
+    if seen.deployment.is_none() && rollout == Rollout::default() {
+        return said(Truth::Unknown, Reason::NotObserved, "there are no pods yet");
+    }
+    let reason = if ready > 0 {
+        Reason::MinimumReplicasAvailable
+    } else {
+        Reason::MainUnavailable
+    };
+    said(ready > 0, reason, format!("{ready} of {wanted} pods serve"))
+}
+
+fn paused(stage: &Stage) -> Said {
+    if *stage == Stage::Suspended {
+        return said(true, Reason::Suspended, SUSPENDED);
+    }
+    said(false, Reason::AsExpected, "the operator looks after the registry")
+}
+
+fn dependencies(lacks: Option<&Lacks>) -> Said {
+    match lacks.and_then(|lacks| lacks.missing_apis(false)) {
+        Some(missing) => said(false, Reason::DependencyUnavailable, missing),
+        None => said(
+            true,
+            Reason::AsExpected,
+            "the cluster has every API that the spec needs",
+        ),
+    }
+}
+
+/// A registry whose pods serve is not as the spec says as long as the way to it is not.
+fn lacking(state: State, lacks: Option<&Lacks>) -> State {
+    let Some(lacks) = lacks.filter(|_| state.ready.truth == Truth::True) else {
+        return state;
+    };
+    if let Some(missing) = lacks.missing_apis(true) {
+        return stuck(Reason::DependencyUnavailable, &missing, state.migrated);
+    }
+    if !lacks.refused_routes.is_empty() {
+        let message = format!(
+            "pods serve, but no Gateway passes requests on to them; check spec.exposure.gateway and the Gateway's \
+             listeners. {}",
+            lacks.refused_routes.join("; ")
+        );
+        return stuck(Reason::RouteRefused, &message, state.migrated);
+    }
+    match lacks.pending_certificates.first() {
+        Some(pending) => moving(Reason::CertificatePending, pending, state.migrated),
+        None => state,
+    }
 }
 
 #[derive(Clone)]
@@ -58,11 +122,23 @@ fn said(truth: impl Into<Truth>, reason: Reason, message: impl Into<String>) -> 
 fn state(registry: &Registry, stage: &Stage, report: Option<&Report>) -> State {
     match stage {
         Stage::Refused(refusal) => stuck(refusal.reason, &refusal.problems.join("; "), migrated_before(registry)),
+        Stage::Waiting { reason, message } => moving(*reason, message, migrated_before(registry)),
+        Stage::Suspended => suspended(migrated_before(registry)),
         Stage::Migrating { job, trouble } => migrating(job, trouble.as_ref()),
         Stage::MigrationFailed { job, cause } => migration_failed(registry, job, cause),
         Stage::Deployed { deployment, trouble } => {
             deployed(registry, Rollout::of(deployment), trouble.as_ref(), report)
         }
+    }
+}
+
+/// Nobody can say whether things are as the spec says: the operator does not compare.
+fn suspended(migrated: Said) -> State {
+    State {
+        ready: said(Truth::Unknown, Reason::Suspended, SUSPENDED),
+        progressing: said(false, Reason::Suspended, SUSPENDED),
+        degraded: said(false, Reason::Suspended, SUSPENDED),
+        migrated,
     }
 }
 

@@ -1,9 +1,12 @@
 //! From a spec and what is in the cluster to a Registry that cannot be wrong; pure.
 
+mod contradictions;
+mod names_taken;
+
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::Resource;
 use serde_json::Value;
 
@@ -14,8 +17,11 @@ use super::quantity;
 use crate::api::Registry;
 use crate::api::conditions::Reason;
 use crate::api::database::{CertificateRef, Postgres};
+use crate::api::exposure::{Certificate, Exposure};
 use crate::api::image::{PullPolicy, SecretRef};
+use crate::api::network::{Monitoring, NetworkSettings};
 use crate::api::registry::Resources;
+use crate::api::scaling::{Autoscaling, Disruption, Spread};
 use crate::api::service::ServiceSettings;
 use crate::api::storage::VolumeClaim;
 use crate::labels::names;
@@ -42,14 +48,30 @@ pub struct ValidRegistry {
     pub owner: OwnerReference,
     /// What runs.
     pub image: ValidImage,
-    /// Number of pods.
+    /// Number of pods; with an autoscaler the fewest.
     pub replicas: i32,
+    /// What sets the number of pods, where it is not fixed.
+    pub autoscaling: Option<Autoscaling>,
+    /// How many pods may be missing, where the spec says it.
+    pub disruption: Option<Disruption>,
+    /// How pods are spread, where the spec says it.
+    pub spread: Option<Vec<Spread>>,
     /// The volume, where one is needed.
     pub volume: Option<Volume>,
     /// The PostgreSQL database, where it is not SQLite on the volume.
     pub postgres: Option<Postgres>,
     /// How clients reach the pods.
     pub service: ServiceSettings,
+    /// How clients reach the Service from outside.
+    pub exposure: Exposure,
+    /// The certificate with which pods serve.
+    pub tls: Option<Certificate>,
+    /// Who may reach whom.
+    pub network: Option<NetworkSettings>,
+    /// What measures the pods.
+    pub monitoring: Option<Monitoring>,
+    /// Ports of the database and the object store.
+    pub remote_ports: Vec<i32>,
     /// Processor and memory of a pod.
     pub resources: Resources,
     /// The whole configuration file.
@@ -64,6 +86,19 @@ impl ValidRegistry {
     /// The certificate authority of the database, where it is not a public one.
     pub fn database_ca(&self) -> Option<&CertificateRef> {
         self.postgres.as_ref()?.ca_ref.as_ref()
+    }
+
+    /// Whether there are, or can be, two pods that serve at the same time.
+    pub fn can_have_several(&self) -> bool {
+        match &self.autoscaling {
+            Some(autoscaling) => autoscaling.max_replicas > 1,
+            None => self.replicas > 1,
+        }
+    }
+
+    /// Whether pods prove to a cloud who they are, with no key of their own.
+    pub fn has_cloud_identity(&self) -> bool {
+        false
     }
 }
 
@@ -126,9 +161,9 @@ pub fn validate(registry: &Registry, observed: &Observed, defaults: &Defaults) -
     let drain_timeout = drain_timeout(registry);
     refuse_any(
         Reason::InvalidSpec,
-        spec_problems(registry, drain_timeout.as_ref().err()),
+        contradictions::of(registry, drain_timeout.as_ref().err()),
     )?;
-    refuse_any(Reason::NameTaken, taken_names(&name, &uid, observed))?;
+    refuse_any(Reason::NameTaken, names_taken::of(registry, &name, &uid, observed))?;
     let mut credentials = credentials::referenced(registry);
     refuse_any(
         Reason::SecretMissing,
@@ -146,6 +181,14 @@ pub fn validate(registry: &Registry, observed: &Observed, defaults: &Defaults) -
         volume: volume(registry, &name, observed.claim.as_ref()),
         postgres: registry.postgres().cloned(),
         service: spec.service.clone().unwrap_or_default(),
+        autoscaling: spec.autoscaling.clone(),
+        disruption: spec.disruption.clone(),
+        spread: spec.topology_spread.clone(),
+        exposure: spec.exposure.clone().unwrap_or_default(),
+        tls: spec.tls.clone(),
+        network: spec.network_policy.clone(),
+        monitoring: spec.monitoring.clone(),
+        remote_ports: remote_ports(registry),
         resources: spec.resources.clone().unwrap_or_default(),
         config: config::merged(registry),
         drain_timeout: drain_timeout.unwrap_or_default(),
@@ -161,24 +204,6 @@ fn refuse_any(reason: Reason, problems: Vec<String>) -> Result<(), Refusal> {
     } else {
         Err(Refusal { reason, problems })
     }
-}
-
-/// The API server refuses these contradictions too; an older definition in the cluster might not.
-fn spec_problems(registry: &Registry, drain_problem: Option<&String>) -> Vec<String> {
-    let mut problems = config::problems(registry);
-    problems.extend(drain_problem.cloned());
-    let storage = registry.spec.storage.as_ref();
-    if storage.is_some_and(|storage| storage.filesystem.is_some() && storage.s3.is_some()) {
-        problems.push("images are kept in one place: set storage.filesystem or storage.s3, not both".to_owned());
-    }
-    if replicas(registry) > 1 && !is_shared(registry) {
-        problems.push(
-            "more than one replica needs a database and a storage that replicas can share: \
-             set database.postgres and storage.s3, or set replicas to 1"
-                .to_owned(),
-        );
-    }
-    problems
 }
 
 fn drain_timeout(registry: &Registry) -> Result<Duration, String> {
@@ -197,10 +222,34 @@ fn is_shared(registry: &Registry) -> bool {
 }
 
 fn replicas(registry: &Registry) -> i32 {
-    registry
-        .spec
-        .replicas
+    let spec = &registry.spec;
+    let fewest = spec.autoscaling.as_ref().map(|autoscaling| autoscaling.min_replicas);
+    spec.replicas
+        .or(fewest)
         .unwrap_or_else(|| if is_shared(registry) { 2 } else { 1 })
+}
+
+/// The ports that pods must reach on other machines.
+fn remote_ports(registry: &Registry) -> Vec<i32> {
+    let mut ports: Vec<i32> = registry.postgres().map(|postgres| postgres.port).into_iter().collect();
+    if let Some(s3) = registry.s3() {
+        ports.push(s3.endpoint.as_deref().map_or(443, url_port));
+    }
+    ports
+}
+
+/// The port of an `http` or `https` URL.
+fn url_port(url: &str) -> i32 {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("https", url));
+    let authority = rest.split('/').next().unwrap_or_default();
+    let told = authority.rsplit_once(':').and_then(|(host, port)| {
+        if host.ends_with(']') || !host.contains(':') {
+            port.parse().ok()
+        } else {
+            None
+        }
+    });
+    told.unwrap_or(if scheme == "http" { 80 } else { 443 })
 }
 
 fn image(registry: &Registry, defaults: &Defaults) -> ValidImage {
@@ -261,63 +310,6 @@ fn claimed(name: String, wanted: VolumeClaim, live: Option<&PersistentVolumeClai
         size,
         storage_class,
     }
-}
-
-fn taken_names(name: &str, uid: &str, observed: &Observed) -> Vec<String> {
-    let admin_service = names::admin_service(name);
-    let owned = [
-        (
-            "Deployment",
-            name,
-            observed.deployment.as_ref().map(|found| &found.metadata),
-        ),
-        ("Service", name, observed.service.as_ref().map(|found| &found.metadata)),
-        (
-            "Service",
-            &admin_service,
-            observed.admin_service.as_ref().map(|found| &found.metadata),
-        ),
-        (
-            "ServiceAccount",
-            name,
-            observed.service_account.as_ref().map(|found| &found.metadata),
-        ),
-    ];
-    let mut taken: Vec<String> = owned
-        .into_iter()
-        .filter(|(_, _, metadata)| metadata.is_some_and(|metadata| controller_uid(metadata) != Some(uid)))
-        .map(|(kind, name, _)| taken(kind, name))
-        .collect();
-
-    let (http_secret, claim) = (names::http_secret(name), names::claim(name));
-    let taken_over = [
-        ("Secret", &http_secret, observed.http_secret.as_ref()),
-        (
-            "PersistentVolumeClaim",
-            &claim,
-            observed.claim.as_ref().map(|found| &found.metadata),
-        ),
-    ];
-    let belongs_to_another = |metadata: &ObjectMeta| controller_uid(metadata).is_some_and(|owner| owner != uid);
-    taken.extend(
-        taken_over
-            .into_iter()
-            .filter(|(_, _, metadata)| metadata.is_some_and(belongs_to_another))
-            .map(|(kind, name, _)| self::taken(kind, name)),
-    );
-    taken
-}
-
-fn taken(kind: &str, name: &str) -> String {
-    format!("{kind} {name} exists and does not belong to this Registry: remove it, or give the Registry another name")
-}
-
-fn controller_uid(metadata: &ObjectMeta) -> Option<&str> {
-    let owners = metadata.owner_references.as_deref().unwrap_or_default();
-    owners
-        .iter()
-        .find(|owner| owner.controller == Some(true))
-        .map(|owner| owner.uid.as_str())
 }
 
 fn emptied_http_secret(name: &str, observed: &Observed) -> Vec<String> {

@@ -1,8 +1,10 @@
 //! A namespace of its own for each test, an operator with the rights of the chart, and the controllers' part.
 
 pub(crate) mod controllers;
+mod foreign;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use berth_operator::api::conditions::{self, ConditionType};
@@ -20,6 +22,7 @@ use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Patch, PatchParams, PostParams};
+use kube::client::ClientBuilder;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::runtime::wait::{await_condition, conditions::is_crd_established};
 use kube::{Api, Client, Config, ResourceExt};
@@ -77,6 +80,28 @@ impl Fixture {
         )
     }
 
+    /// An operator to which the kinds of other projects are hidden as long as the switch says so.
+    pub(crate) async fn with_hidden_apis(&self) -> (Arc<Context>, Arc<AtomicBool>) {
+        let hidden = Arc::new(AtomicBool::new(true));
+        let config = config(&kubeconfig(), Some(OPERATOR_USER)).await;
+        let switch = Arc::clone(&hidden);
+        let hide = tower::util::MapRequestLayer::new(move |mut request: axum::http::Request<kube::client::Body>| {
+            let path = request.uri().to_string();
+            let foreign = ["monitoring.coreos.com", "gateway.networking.k8s.io", "cert-manager.io"];
+            if switch.load(Ordering::SeqCst)
+                && let Some(group) = foreign.iter().find(|group| path.contains(*group))
+            {
+                *request.uri_mut() = path.replace(group, "nobody.example.com").parse().unwrap();
+            }
+            request
+        });
+        let client = ClientBuilder::try_from(config).unwrap().with_layer(&hide).build();
+        let mut metrics = prometheus_client::registry::Registry::default();
+        let mut context = context(&client, &mut metrics, Address::Fixed("http://127.0.0.1:9".to_owned()));
+        context.cluster = context.cluster.believing_discovery_for(Duration::ZERO);
+        (Arc::new(context), hidden)
+    }
+
     /// An operator that finds the pods' management API at `base`.
     pub(crate) fn with_management(&self, base: String) -> Context {
         let mut metrics = prometheus_client::registry::Registry::default();
@@ -115,11 +140,19 @@ impl Fixture {
 
     /// Replaces the spec of a Registry, or says why the API server does not.
     pub(crate) async fn respec(&self, name: &str, spec: &Value) -> Result<Registry, kube::Error> {
-        let mut registry: Registry = self.get(name).await;
-        registry.spec = serde_json::from_value(spec.clone()).unwrap();
-        self.api::<Registry>()
-            .replace(name, &PostParams::default(), &registry)
-            .await
+        loop {
+            let mut registry: Registry = self.get(name).await;
+            registry.spec = serde_json::from_value(spec.clone()).unwrap();
+            let replaced = self
+                .api::<Registry>()
+                .replace(name, &PostParams::default(), &registry)
+                .await;
+            match replaced {
+                // A running operator has written the status in between.
+                Err(kube::Error::Api(status)) if status.code == 409 => {}
+                replaced => return replaced,
+            }
+        }
     }
 
     pub(crate) async fn create_secret(&self, name: &str, values: &[(&str, &str)]) {
@@ -160,7 +193,7 @@ impl Fixture {
     /// One pass of another operator.
     pub(crate) async fn pass_of(&self, context: &Arc<Context>, name: &str) -> Registry {
         let registry: Registry = self.get(name).await;
-        registry::reconcile(Arc::new(registry), Arc::clone(context))
+        Box::pin(registry::reconcile(Arc::new(registry), Arc::clone(context)))
             .await
             .unwrap();
         self.get(name).await
@@ -219,6 +252,10 @@ fn kubeconfig() -> Kubeconfig {
 }
 
 async fn client(kubeconfig: &Kubeconfig, user: Option<&str>) -> Client {
+    Client::try_from(config(kubeconfig, user).await).unwrap()
+}
+
+async fn config(kubeconfig: &Kubeconfig, user: Option<&str>) -> Config {
     // Another test of this program may have been first.
     rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
     let options = KubeConfigOptions::default();
@@ -226,7 +263,7 @@ async fn client(kubeconfig: &Kubeconfig, user: Option<&str>) -> Client {
         .await
         .unwrap();
     config.auth_info.impersonate = user.map(str::to_owned);
-    Client::try_from(config).unwrap()
+    config
 }
 
 async fn client_of_operator(kubeconfig: &Kubeconfig) -> Client {
@@ -249,6 +286,7 @@ async fn prepare(client: Client) {
             .expect("the definition is established")
             .unwrap();
     }
+    foreign::install(&client).await;
     refuse_controllers(&client).await;
     let role = json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
