@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 /// The content type of the metrics: Prometheus refuses others for this text.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Whether every watch has seen every object once.
+/// Whether every watch has seen every object once; of an operator that does not lead, whether it could read the Lease.
 #[derive(Clone, Debug, Default)]
 pub struct Readiness(Arc<AtomicBool>);
 
@@ -23,6 +23,11 @@ impl Readiness {
     /// From now on the operator is ready.
     pub fn set(&self) {
         self.0.store(true, Ordering::Release);
+    }
+
+    /// Until it is set again the operator is not ready.
+    pub fn unset(&self) {
+        self.0.store(false, Ordering::Release);
     }
 
     /// Whether the operator is ready.
@@ -63,7 +68,7 @@ async fn readyz(State(shown): State<Shown>) -> impl IntoResponse {
     }
     (
         StatusCode::SERVICE_UNAVAILABLE,
-        "the first lists are not read yet: are the CRDs installed, and may they be listed?\n",
+        "the first lists, or the Lease of the election, are not read yet: are the CRDs installed, and may they be listed?\n",
     )
 }
 

@@ -10,8 +10,11 @@ use std::time::{Duration, Instant};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::runtime::events::{Event, Recorder};
+use kube::runtime::wait::Condition;
+use kube::runtime::wait::conditions::is_crd_established;
 use kube::{Client, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -22,6 +25,7 @@ use crate::content_hash;
 use crate::error::{Error, is_conflict, is_not_found};
 use crate::foreign::OptionalApi;
 use crate::labels::OPERATOR;
+use crate::leader::Leadership;
 use crate::metrics::Metrics;
 use crate::ownership::{self, APPLIED_HASH};
 use crate::rbac::{self, Verb};
@@ -51,6 +55,20 @@ impl<K> Object for K where
 {
 }
 
+/// How often it is looked whether a definition is served.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+
+/// Why a definition could not be brought up to date.
+#[derive(Debug, thiserror::Error)]
+pub enum DefinitionError {
+    /// The API server did not do it.
+    #[error("the API server did not take it")]
+    Api(#[from] Box<kube::Error>),
+    /// It did, and does not serve the kind.
+    #[error("the API server does not serve it after {0} s: `kubectl describe crd` says why")]
+    NotServed(u64),
+}
+
 /// What became of a write that was decided on what may be out of date.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Written {
@@ -68,6 +86,7 @@ pub struct Cluster {
     metrics: Metrics,
     discovered: Arc<Mutex<Discovered>>,
     discovery_lifetime: Duration,
+    leadership: Leadership,
 }
 
 impl Debug for Cluster {
@@ -86,7 +105,14 @@ impl Cluster {
             metrics,
             discovered: Arc::default(),
             discovery_lifetime: DISCOVERY_LIFETIME,
+            leadership: Leadership::unchallenged(),
         }
+    }
+
+    /// The same API server, to which nothing is written while `leadership` does not hold.
+    #[must_use]
+    pub fn guarded_by(self, leadership: Leadership) -> Self {
+        Self { leadership, ..self }
     }
 
     /// The same, believing for `lifetime` what it has heard about the cluster's APIs.
@@ -347,8 +373,43 @@ impl Cluster {
                 resource: resource.to_owned(),
             });
         }
+        if verb.writes() && !self.leadership.holds() {
+            return Err(Error::NotLeading);
+        }
         self.metrics.asked(verb.as_str(), group, resource);
         Ok(())
+    }
+}
+
+/// Makes `definition` the one in the cluster, waits until it is served, and says whether it was another one.
+///
+/// This is no part of what the operator does, and not in its table: it needs the rights of whoever installs Berth.
+///
+/// # Errors
+/// What the API server says, or that the definition is not served within `limit`.
+pub async fn apply_definition(
+    client: &Client,
+    definition: &CustomResourceDefinition,
+    limit: Duration,
+) -> Result<bool, DefinitionError> {
+    let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
+    let name = definition.name_any();
+    let before = definitions.get_opt(&name).await.map_err(Box::new)?;
+    let parameters = PatchParams::apply(OPERATOR).force();
+    let applied = definitions.patch(&name, &parameters, &Patch::Apply(definition)).await;
+    let mut live = applied.map_err(Box::new)?;
+    let changed = before.is_none_or(|before| before.metadata.generation != live.metadata.generation);
+    let is_served = is_crd_established();
+    let served = async {
+        while !is_served.matches_object(Some(&live)) {
+            tokio::time::sleep(LOOK_AGAIN).await;
+            live = definitions.get(&name).await?;
+        }
+        Ok::<(), kube::Error>(())
+    };
+    match tokio::time::timeout(limit, served).await {
+        Ok(served) => served.map(|()| changed).map_err(|error| Box::new(error).into()),
+        Err(_) => Err(DefinitionError::NotServed(limit.as_secs())),
     }
 }
 

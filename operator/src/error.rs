@@ -50,6 +50,10 @@ pub enum Error {
     #[error("others kept changing {0}")]
     Contended(String),
 
+    /// Another operator may lead by now, so nothing is written.
+    #[error("this operator does not lead any more")]
+    NotLeading,
+
     /// The API server gave an object without a name, namespace or UID.
     #[error("the API server gave a Registry without {0}")]
     Incomplete(&'static str),
@@ -86,6 +90,7 @@ impl Error {
             Self::Serialise { .. } => "Serialise",
             Self::TimedOut => "TimedOut",
             Self::Contended(_) => "Contended",
+            Self::NotLeading => "NotLeading",
             Self::Incomplete(_) => "Incomplete",
         }
     }
@@ -93,7 +98,7 @@ impl Error {
     /// When it is worth trying again.
     pub fn retry(&self) -> Retry {
         match self {
-            Self::Api { .. } | Self::TimedOut | Self::Contended(_) => Retry::BackOff,
+            Self::Api { .. } | Self::TimedOut | Self::Contended(_) | Self::NotLeading => Retry::BackOff,
             Self::NotGranted { .. } | Self::Serialise { .. } | Self::Incomplete(_) => Retry::OnChange(IDLE),
         }
     }

@@ -8,6 +8,7 @@
 //! | [`registry`] | the controller of Registry: observe, validate, build, apply, status |
 //! | [`management`] | what pods say about themselves |
 //! | [`cluster`] | every request to the API server, within the table of [`rbac`] |
+//! | [`leader`] | one operator at a time |
 //! | [`locks`] | one roll-out of a group at a time, and times when none begins |
 //! | [`foreign`] | kinds of other projects, which a cluster may not have |
 //! | [`ownership`] | whether an object still is as it was applied |
@@ -29,6 +30,7 @@ pub mod error;
 pub mod events;
 pub mod foreign;
 pub mod labels;
+pub mod leader;
 pub mod locks;
 pub mod management;
 pub mod metrics;

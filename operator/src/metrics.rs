@@ -5,6 +5,7 @@ use std::time::Duration;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
@@ -35,6 +36,7 @@ pub struct Metrics {
     errors: Family<Failed, Counter>,
     seconds: Histogram,
     requests: Family<Asked, Counter>,
+    leads: Gauge,
 }
 
 impl Metrics {
@@ -45,6 +47,7 @@ impl Metrics {
             errors: Family::default(),
             seconds: Histogram::new(exponential_buckets(0.005, 2.0, 12)),
             requests: Family::default(),
+            leads: Gauge::default(),
         };
         let operator = registry.sub_registry_with_prefix("berth_operator");
         operator.register(
@@ -67,7 +70,13 @@ impl Metrics {
             "Requests to the API server, by permission",
             metrics.requests.clone(),
         );
+        operator.register("leader", "1 while this operator leads", metrics.leads.clone());
         metrics
+    }
+
+    /// Says whether this operator leads.
+    pub fn leads(&self, leads: bool) {
+        self.leads.set(leads.into());
     }
 
     /// Counts a pass that ended as it should.

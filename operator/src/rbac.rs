@@ -35,6 +35,14 @@ impl Verb {
             Self::Delete => "delete",
         }
     }
+
+    /// Whether it changes anything.
+    pub fn writes(self) -> bool {
+        match self {
+            Self::Get | Self::List | Self::Watch => false,
+            Self::Create | Self::Update | Self::Patch | Self::Delete => true,
+        }
+    }
 }
 
 /// What may be done with one resource.

@@ -45,6 +45,10 @@ impl ControlPlane {
         let folder = tempfile::Builder::new().prefix("berth-control-plane-").tempdir()?;
         let pki = folder.path().join("pki");
         certificates::make(&pki)?;
+        fs::write(
+            folder.path().join("audit.yaml"),
+            include_str!("configuration/audit.yaml"),
+        )?;
         let (client, peer, port) = (free_port(LOOPBACK)?, free_port(LOOPBACK)?, free_port(LOOPBACK)?);
         let kubeconfig = certificates::kubeconfig(&pki, &format!("https://127.0.0.1:{port}"), "berth-control-plane");
         fs::write(folder.path().join("kubeconfig"), kubeconfig)?;
@@ -55,9 +59,10 @@ impl ControlPlane {
         started
             .children
             .push(spawn(etcd(&kubernetes, started.folder.path(), client, peer), log)?);
-        started
-            .children
-            .push(spawn(api_server(&kubernetes, &pki, client, port), log)?);
+        started.children.push(spawn(
+            api_server(&kubernetes, started.folder.path(), client, port),
+            log,
+        )?);
         started.wait_until_ready(&kubernetes)?;
         Ok(started)
     }
@@ -65,6 +70,11 @@ impl ControlPlane {
     /// Credentials of its administrator.
     pub fn kubeconfig(&self) -> PathBuf {
         self.folder.path().join("kubeconfig")
+    }
+
+    /// Where the API server writes down every write.
+    pub fn audit_log(&self) -> PathBuf {
+        self.folder.path().join("audit.log")
     }
 
     fn wait_until_ready(&mut self, kubernetes: &Path) -> Result<()> {
@@ -115,7 +125,8 @@ fn etcd(kubernetes: &Path, folder: &Path, client: u16, peer: u16) -> Command {
     command
 }
 
-fn api_server(kubernetes: &Path, pki: &Path, etcd: u16, port: u16) -> Command {
+fn api_server(kubernetes: &Path, folder: &Path, etcd: u16, port: u16) -> Command {
+    let pki = folder.join("pki");
     let mut command = Command::new(kubernetes);
     command.args(["kube-apiserver", "--etcd-servers", &format!("http://127.0.0.1:{etcd}")]);
     command.args(["--bind-address", "127.0.0.1", "--secure-port", &port.to_string()]);
@@ -134,6 +145,8 @@ fn api_server(kubernetes: &Path, pki: &Path, etcd: u16, port: u16) -> Command {
     ]);
     // Without its controller no namespace has the account that this admission asks for.
     command.args(["--disable-admission-plugins", "ServiceAccount"]);
+    command.arg("--audit-policy-file").arg(folder.join("audit.yaml"));
+    command.arg("--audit-log-path").arg(folder.join("audit.log"));
     for (flag, file) in [
         ("--tls-cert-file", "server.crt"),
         ("--tls-private-key-file", "server.key"),

@@ -15,7 +15,7 @@ pub(super) fn chart(run: &Run, log: &Log) -> Result<()> {
     shell::run(Command::new(&helm).args(["lint", "--strict"]).arg(&chart), log, LIMIT)?;
     let rendered = shell::read(
         Command::new(&helm)
-            .args(["template", "berth", "--include-crds"])
+            .args(["template", "berth", "--include-crds", "--kube-version", "1.33.0"])
             .arg(&chart),
         LIMIT,
     )?;

@@ -23,10 +23,18 @@ pub(super) fn operator(run: &Run, log: &Log) -> Result<()> {
 
 pub(super) fn api_server(run: &Run, log: &Log) -> Result<()> {
     let target = ("operator", "cluster");
+    let helm = tools::helm(&run.cache, log)?.display().to_string();
     let Some(context) = &run.context else {
         let control_plane = ControlPlane::start(&run.cache, log)?;
-        let kubeconfig = control_plane.kubeconfig().display().to_string();
-        return integration(run, target, &[("BERTH_TEST_KUBECONFIG", kubeconfig)], log);
+        let settings = [
+            (
+                "BERTH_TEST_KUBECONFIG",
+                control_plane.kubeconfig().display().to_string(),
+            ),
+            ("BERTH_TEST_AUDIT_LOG", control_plane.audit_log().display().to_string()),
+            ("BERTH_TEST_HELM", helm),
+        ];
+        return integration(run, target, &settings, log);
     };
     let kubectl = Target::existing(context, &run.cache, log)?.kubectl();
     let minified = ["config", "view", "--minify", "--flatten", "--context", context];
@@ -36,7 +44,10 @@ pub(super) fn api_server(run: &Run, log: &Log) -> Result<()> {
     integration(
         run,
         target,
-        &[("BERTH_TEST_KUBECONFIG", file.path().display().to_string())],
+        &[
+            ("BERTH_TEST_KUBECONFIG", file.path().display().to_string()),
+            ("BERTH_TEST_HELM", helm),
+        ],
         log,
     )
 }

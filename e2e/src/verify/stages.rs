@@ -244,7 +244,7 @@ pub(super) const STAGES: &[Stage] = &[
         "what the operator applies, against a real API server",
         kubernetes::api_server,
     )
-    .needs(&[Need::Kubernetes]),
+    .needs(&[Need::Kubernetes, Need::Helm]),
     stage(
         "cluster",
         "Berth in a whole cluster: push, pull, replicas, failures",

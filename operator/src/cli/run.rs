@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
+use prometheus_client::registry::Registry as Shown;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -16,6 +17,7 @@ use crate::admin::{self, Readiness};
 use crate::clock::Clock;
 use crate::cluster::Cluster;
 use crate::context::{Context, Failures};
+use crate::leader::{Candidate, Leadership};
 use crate::management::{Address, ManagementClient};
 use crate::metrics::Metrics;
 use crate::registry::validate::Defaults;
@@ -44,6 +46,28 @@ pub struct Run {
         value_delimiter = ','
     )]
     pub watch_namespaces: Vec<String>,
+
+    /// Begin only when no other operator does: with it, several may be started, and one works
+    #[arg(long, env = "BERTH_LEADER_ELECT")]
+    pub leader_elect: bool,
+
+    /// Namespace of the Lease of the election. Without it: the operator's own
+    #[arg(long, value_name = "NS", env = "BERTH_LEADER_ELECTION_NAMESPACE")]
+    pub leader_election_namespace: Option<String>,
+
+    /// How long after its last word an operator that vanished is taken for gone
+    #[arg(
+        long,
+        value_name = "DURATION",
+        env = "BERTH_LEASE_DURATION",
+        default_value = "15s",
+        value_parser = lease_duration
+    )]
+    pub lease_duration: Duration,
+
+    /// Name of this operator in the Lease; something random is put behind it
+    #[arg(long, value_name = "NAME", env = "POD_NAME", default_value = "berth-operator")]
+    pub identity: String,
 
     /// Repository of the registry's image, for Registries that name none
     #[arg(
@@ -86,16 +110,7 @@ impl Run {
     /// counted and tried again.
     pub fn run(&self) -> anyhow::Result<()> {
         self.begin_logging()?;
-        // First of all: a later dependency that brings another provider could make every TLS connection panic.
-        let installed = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        if installed.is_err() {
-            tracing::debug!("a TLS provider was installed before");
-        }
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .enable_all()
-            .build()
-            .context("start the runtime")?;
-        runtime.block_on(self.serve())
+        super::block_on(self.serve())
     }
 
     fn begin_logging(&self) -> anyhow::Result<()> {
@@ -115,33 +130,81 @@ impl Run {
         let client = kube::Client::try_default().await.context("find the cluster")?;
         let listener = TcpListener::bind(self.admin_listen).await;
         let listener = listener.with_context(|| format!("listen on {}", self.admin_listen))?;
-        let mut shown = prometheus_client::registry::Registry::default();
-        let context = Arc::new(self.context(client, Metrics::register(&mut shown))?);
+        let mut shown = Shown::default();
+        let metrics = Metrics::register(&mut shown);
+        let candidate = self.leader_elect.then(|| self.candidate(&client, &metrics));
+        let leadership = candidate
+            .as_ref()
+            .map_or_else(Leadership::unchallenged, Candidate::leadership);
+        let context = Arc::new(self.context(client, metrics, leadership)?);
         let (readiness, stop) = (Readiness::default(), CancellationToken::new());
         let admin = admin::serve(listener, readiness.clone(), Arc::new(shown), stop.clone());
-        let controllers = runner::run(context, &self.watch_namespaces, readiness, stop.clone());
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             "berth-operator {} runs",
             env!("CARGO_PKG_VERSION")
         );
 
-        let work = async {
-            tokio::try_join!(async { admin.await.context("serve probes") }, async {
-                controllers.await.context("run the controllers")?;
-                anyhow::ensure!(stop.is_cancelled(), "the controllers ended by themselves");
-                Ok(())
-            })
+        let controllers = async {
+            if let Some(candidate) = &candidate {
+                return self.work_when_elected(candidate, context, readiness, &stop).await;
+            }
+            context.metrics.leads(true);
+            self.work(context, readiness, &stop).await
         };
+        let work = async { tokio::try_join!(async { admin.await.context("serve probes") }, controllers) };
         tokio::select! {
             ended = work => ended.map(drop),
             stopped = stop_on_signal(&stop) => stopped,
         }
     }
 
-    fn context(&self, client: kube::Client, metrics: Metrics) -> anyhow::Result<Context> {
+    async fn work(&self, context: Arc<Context>, readiness: Readiness, stop: &CancellationToken) -> anyhow::Result<()> {
+        let ran = runner::run(context, &self.watch_namespaces, readiness, stop.clone()).await;
+        ran.context("run the controllers")?;
+        anyhow::ensure!(stop.is_cancelled(), "the controllers ended by themselves");
+        Ok(())
+    }
+
+    /// Works once elected, and gives the Lease back when the last pass has ended. A Lease that is lost ends the process.
+    async fn work_when_elected(
+        &self,
+        candidate: &Candidate,
+        context: Arc<Context>,
+        readiness: Readiness,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<()> {
+        let Some(lease) = candidate.win(stop, || readiness.set()).await else {
+            return Ok(());
+        };
+        readiness.unset();
+        context.metrics.leads(true);
+        let idle = CancellationToken::new();
+        let work = async {
+            let worked = self.work(context, readiness, stop).await;
+            idle.cancel();
+            worked
+        };
+        let kept = async { candidate.keep(lease, &idle).await.context("lead") };
+        let ((), lease) = tokio::try_join!(work, kept)?;
+        candidate.release(lease).await.context("give the lead back")
+    }
+
+    fn candidate(&self, client: &kube::Client, metrics: &Metrics) -> Candidate {
+        let namespace = self.leader_election_namespace.as_deref();
+        let namespace = namespace.unwrap_or_else(|| client.default_namespace());
+        Candidate::new(
+            Cluster::new(client.clone(), metrics.clone()),
+            Clock::System,
+            namespace,
+            format!("{}_{:08x}", self.identity, rand::random::<u32>()),
+            self.lease_duration,
+        )
+    }
+
+    fn context(&self, client: kube::Client, metrics: Metrics, leadership: Leadership) -> anyhow::Result<Context> {
         Ok(Context {
-            cluster: Cluster::new(client, metrics.clone()),
+            cluster: Cluster::new(client, metrics.clone()).guarded_by(leadership),
             management: ManagementClient::new(Address::Service).context("set up the HTTP client")?,
             clock: Clock::System,
             defaults: Defaults {
@@ -152,6 +215,16 @@ impl Run {
             failures: Failures::default(),
             silences: Failures::default(),
         })
+    }
+}
+
+/// Shorter ones would be lost to an API server that is slow for a moment, longer ones leave a cluster without operator.
+fn lease_duration(text: &str) -> Result<Duration, String> {
+    let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if (Duration::from_secs(3)..=Duration::from_mins(5)).contains(&duration) {
+        Ok(duration)
+    } else {
+        Err("it is to be from 3s to 5m".to_owned())
     }
 }
 

@@ -33,7 +33,7 @@ impl LockName {
     pub fn of_group(namespace: &str, group: &str) -> Self {
         Self {
             namespace: namespace.to_owned(),
-            name: format!("berth-lock-{group}"),
+            name: format!("berth-rollout-{group}"),
         }
     }
 
@@ -44,7 +44,7 @@ impl LockName {
         let hash = content_hash::of_value(&identity);
         Self {
             namespace: namespace.to_owned(),
-            name: format!("berth-lock-db-{hash}"),
+            name: format!("berth-rollout-db-{hash}"),
         }
     }
 
@@ -52,7 +52,7 @@ impl LockName {
     pub fn of_registry(namespace: &str, registry: &str) -> Self {
         Self {
             namespace: namespace.to_owned(),
-            name: format!("berth-lock-registry-{registry}"),
+            name: format!("berth-rollout-registry-{registry}"),
         }
     }
 }

@@ -90,7 +90,7 @@ async fn of_ten_that_ask_at_once_one_has_the_lock_and_the_others_have_it_in_the_
     let mut by_age: Vec<usize> = (0..10).rev().filter(|index| *index != order[0]).collect();
     by_age.insert(0, order[0]);
     assert_eq!(order, by_age);
-    let lease: Lease = fixture.get("berth-lock-shop").await;
+    let lease: Lease = fixture.get("berth-rollout-shop").await;
     assert_eq!(
         lease.spec.unwrap().lease_transitions,
         Some(10),

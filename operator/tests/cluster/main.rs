@@ -13,9 +13,11 @@
 mod admission;
 mod changes;
 mod companions;
+mod election;
 mod locks;
 mod management;
 mod migration;
+mod modes;
 mod quiet;
 mod reconcile;
 mod runner;

@@ -92,17 +92,87 @@ fn secrets_are_never_listed() {
     assert_eq!(verbs, ["create", "get"].map(str::to_owned).into());
 }
 
-#[test]
-fn people_may_not_write_the_status_nor_read_secrets() {
+/// Each role for people, by name.
+fn user_roles() -> Vec<(String, BTreeSet<Permission>)> {
     let text = read("charts/berth/templates/userroles.yaml");
     let roles = text.trim_end().trim_end_matches("{{- end }}").split("\n---\n");
-    for role in roles {
-        for (_, resource, verb) in rules(role).iter().flat_map(permissions) {
+    let name = |role: &str| {
+        let line = role.lines().find(|line| line.starts_with("  name: ")).unwrap();
+        line.trim_start_matches("  name: ").to_owned()
+    };
+    roles
+        .map(|role| (name(role), rules(role).iter().flat_map(permissions).collect()))
+        .collect()
+}
+
+#[test]
+fn people_may_not_write_what_the_operator_says_nor_read_secrets() {
+    for (role, granted) in user_roles() {
+        for (group, resource, verb) in granted {
             let reads = ["get", "list", "watch"].contains(&verb.as_str());
-            assert!(
-                resource == "registries" || (resource == "registries/status" && reads),
-                "{resource} {verb}"
-            );
+            let removes = ["delete", "deletecollection"].contains(&verb.as_str());
+            let allowed = match (group.as_str(), resource.as_str()) {
+                ("berth.dev", "registries") => true,
+                ("berth.dev", "registries/status" | "registryrollouts/status") => reads,
+                ("berth.dev", "registryrollouts") => reads || removes,
+                ("berth.dev", "registryapprovals") => reads || removes || role == "registry-approver",
+                ("coordination.k8s.io", "leases") => role == "registry-operator-admin",
+                _ => false,
+            };
+            assert!(allowed, "{role}: {group} {resource} {verb}");
         }
+    }
+}
+
+#[test]
+fn only_an_approver_may_approve_and_no_role_of_the_cluster_contains_that_one() {
+    let is_approver = |granted: &BTreeSet<Permission>| {
+        granted
+            .iter()
+            .any(|(_, resource, verb)| resource == "registryapprovals" && verb == "create")
+    };
+    let found: Vec<_> = user_roles()
+        .into_iter()
+        .filter(|(_, granted)| is_approver(granted))
+        .collect();
+
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].0, "registry-approver");
+    let text = read("charts/berth/templates/userroles.yaml");
+    let role = text
+        .split("\n---\n")
+        .find(|role| role.contains("name: registry-approver"))
+        .unwrap();
+    assert!(!role.contains("aggregate-to"));
+}
+
+#[test]
+fn the_election_needs_no_more_than_the_lease() {
+    let text = read("charts/berth/templates/leader.yaml");
+    let role = text.trim_end().trim_end_matches("{{- end }}");
+    let granted: BTreeSet<Permission> = rules(role).iter().flat_map(permissions).collect();
+    let lease = |verb: &str| ("coordination.k8s.io".to_owned(), "leases".to_owned(), verb.to_owned());
+
+    assert_eq!(granted, ["get", "create", "update"].map(lease).into());
+}
+
+#[test]
+fn an_upgrade_may_change_the_definitions_and_nothing_else() {
+    let text = read("charts/berth/templates/definitions.yaml");
+    let role = text.trim_end().trim_end_matches("{{- end }}");
+    let rules = rules(role);
+    let named: BTreeSet<String> = rules.iter().flat_map(|rule| words(&rule["resourceNames"])).collect();
+    let defined: BTreeSet<String> = berth_operator::api::definitions()
+        .into_iter()
+        .map(|definition| definition.metadata.name.unwrap())
+        .collect();
+
+    assert_eq!(named, defined);
+    for (group, resource, verb) in rules.iter().flat_map(permissions) {
+        assert_eq!(
+            (group.as_str(), resource.as_str()),
+            ("apiextensions.k8s.io", "customresourcedefinitions")
+        );
+        assert!(["create", "get", "patch"].contains(&verb.as_str()), "{verb}");
     }
 }

@@ -1,7 +1,9 @@
 //! A namespace of its own for each test, an operator with the rights of the chart, and the controllers' part.
 
+pub(crate) mod chart;
 pub(crate) mod controllers;
 mod foreign;
+pub(crate) mod program;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,7 +21,7 @@ use berth_operator::registry;
 use berth_operator::registry::validate::Defaults;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
 use k8s_openapi::api::events::v1::Event;
-use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, RoleBinding};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::client::ClientBuilder;
@@ -27,11 +29,11 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::runtime::wait::{await_condition, conditions::is_crd_established};
 use kube::{Api, Client, Config, ResourceExt};
 use serde_json::{Value, json};
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// The name under which the operator asks, bound to the chart's rules.
 const OPERATOR_USER: &str = "berth-operator-under-test";
-const TESTER: &str = "berth-test";
+pub(crate) const TESTER: &str = "berth-test";
 const LIMIT: Duration = Duration::from_secs(30);
 static PREPARED: OnceCell<()> = OnceCell::const_new();
 
@@ -44,11 +46,36 @@ pub(crate) struct Fixture {
     pub(crate) namespace: String,
     pub(crate) context: Arc<Context>,
     pub(crate) metrics: prometheus_client::registry::Registry,
+    _turn: Option<Turn>,
+}
+
+/// Tests run beside one another, unless one has an operator for the whole cluster or changes what all see.
+static TURNS: RwLock<()> = RwLock::const_new(());
+
+enum Turn {
+    Beside { _guard: RwLockReadGuard<'static, ()> },
+    Alone { _guard: RwLockWriteGuard<'static, ()> },
 }
 
 impl Fixture {
     /// A namespace of its own under the `restricted` level of Pod Security.
     pub(crate) async fn new() -> Self {
+        let guard = TURNS.read().await;
+        Self::in_turn(Some(Turn::Beside { _guard: guard })).await
+    }
+
+    /// A namespace for a test beside which no other runs.
+    pub(crate) async fn alone() -> Self {
+        let guard = TURNS.write().await;
+        Self::in_turn(Some(Turn::Alone { _guard: guard })).await
+    }
+
+    /// Another namespace of the same test.
+    pub(crate) async fn another(&self) -> Self {
+        Self::in_turn(None).await
+    }
+
+    async fn in_turn(turn: Option<Turn>) -> Self {
         let kubeconfig = kubeconfig();
         let client = client(&kubeconfig, None).await;
         PREPARED.get_or_init(|| prepare(client.clone())).await;
@@ -67,6 +94,7 @@ impl Fixture {
             namespace,
             context,
             metrics,
+            _turn: turn,
         }
     }
 
@@ -241,7 +269,7 @@ fn context(client: &Client, shown: &mut prometheus_client::registry::Registry, a
 }
 
 #[expect(clippy::disallowed_methods, reason = "a test has no configuration to read")]
-fn kubeconfig() -> Kubeconfig {
+pub(crate) fn kubeconfig() -> Kubeconfig {
     let path = std::env::var("BERTH_TEST_KUBECONFIG").unwrap_or_else(|_| {
         panic!(
             "BERTH_TEST_KUBECONFIG is not set: these tests need an API server without controllers and the kubeconfig \
@@ -303,6 +331,20 @@ async fn prepare(client: Client) {
         .unwrap();
     Api::<ClusterRoleBinding>::all(client)
         .patch(OPERATOR_USER, &parameters, &Patch::Apply(binding))
+        .await
+        .unwrap();
+}
+
+/// Gives `account` the chart's rights in one namespace, as `watchNamespaces` does.
+pub(crate) async fn bind(client: &Client, namespace: &str, account: program::Account<'_>) {
+    let name = format!("{}-{}", account.namespace, account.name);
+    let binding = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": name},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": OPERATOR_USER},
+        "subjects": [{"kind": "ServiceAccount", "name": account.name, "namespace": account.namespace}],
+    });
+    Api::<RoleBinding>::namespaced(client.clone(), namespace)
+        .patch(&name, &PatchParams::apply(TESTER).force(), &Patch::Apply(binding))
         .await
         .unwrap();
 }
