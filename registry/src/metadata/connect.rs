@@ -28,11 +28,15 @@ const BEGIN_POSTGRES: &str = "BEGIN ISOLATION LEVEL READ COMMITTED;
     SET LOCAL lock_timeout = '5s';
     SET LOCAL statement_timeout = '30s';
     SET LOCAL idle_in_transaction_session_timeout = '60s'";
-/// Each migration is told its own bounds for locks and statements.
+/// Each migration is told its own bounds for locks and statements. A server that can see that the client has gone ends its statement, and lets
+/// go of the lock, soon after a Job was cut off; not every platform of a server can.
 const BEGIN_POSTGRES_MIGRATION: &str = "BEGIN ISOLATION LEVEL READ COMMITTED;
     SET LOCAL lock_timeout = '5s';
     SET LOCAL statement_timeout = 0;
-    SET LOCAL idle_in_transaction_session_timeout = '60s'";
+    SET LOCAL idle_in_transaction_session_timeout = '60s';
+    DO $$ BEGIN
+        PERFORM set_config('client_connection_check_interval', '1s', true);
+    EXCEPTION WHEN OTHERS THEN NULL; END $$";
 
 /// Where the rows are.
 #[derive(Debug, Clone)]

@@ -1,7 +1,7 @@
 //! What a Job of a new image finds out and does, as its exit code and its last words tell: see docs/operator.md.
 #![expect(clippy::panic, reason = "a test's tool stops where it fails")]
 
-use crate::support::serve::program;
+use crate::support::serve::{LIMIT, program};
 use crate::support::{migrate, stores};
 use berth_registry::config::{Config, Database};
 use berth_registry::metadata::Metadata;
@@ -328,6 +328,41 @@ async fn a_statement_of_a_migration_takes_no_longer_than_it_may() {
 
     assert!(!refused.is_lock_timeout());
     assert!(matches!(refused, MigrationError::Failed { .. }), "{refused}");
+}
+
+#[tokio::test]
+async fn a_migration_that_was_cut_off_does_not_keep_the_next_one_out() {
+    let (config, _folder) = stores::fresh().await;
+    let Some(mut watching) = connected(&config).await else {
+        return;
+    };
+    migrate(&config).await;
+    let metadata = open(&config).await;
+    let hanging = later(&metadata, &[migration(FUTURE, Phase::Pre, "SELECT pg_sleep(3600)")]);
+    let mut settings = server::migration_settings(&config);
+    let (cut_off, under_way) = (metadata.clone(), settings.clone());
+    let mut runs = tokio::task::JoinSet::new();
+    runs.spawn(async move { migrations::up(&cut_off, &hanging, Scope::Pre, &under_way).await });
+    let sleeping =
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'";
+    let sleeps = async {
+        while sqlx::query_scalar::<_, i64>(sleeping)
+            .fetch_one(&mut watching)
+            .await
+            .unwrap()
+            == 0
+        {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(LIMIT, sleeps).await.unwrap();
+
+    runs.shutdown().await;
+
+    settings.patience = LIMIT;
+    let next = later(&metadata, &[migration(FUTURE + 1, Phase::Pre, "SELECT 1")]);
+    let done = migrations::up(&metadata, &next, Scope::Pre, &settings).await.unwrap();
+    assert_eq!(done.applied, [FUTURE + 1]);
 }
 
 #[tokio::test]
