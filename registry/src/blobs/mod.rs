@@ -167,6 +167,11 @@ impl BlobStore {
         }
     }
 
+    /// True when objects are files on this machine.
+    pub fn is_local(&self) -> bool {
+        matches!(self.objects, Kind::Filesystem(_))
+    }
+
     /// True when unfinished uploads leave objects beside the one that becomes the blob.
     pub fn writes_beside(&self) -> bool {
         matches!(self.objects, Kind::Multipart(_))

@@ -52,7 +52,7 @@ impl Collector {
         let working = async {
             tokio::join!(self.keep_collecting(), self.keep_reaping(), self.keep_house());
         };
-        stop.run_until_cancelled(working).await;
+        stop.run_until_cancelled(Box::pin(working)).await;
     }
 
     async fn keep_collecting(&self) {
@@ -70,7 +70,7 @@ impl Collector {
     }
 
     async fn keep_reaping(&self) {
-        let (mut pacer, mut pause) = (Pacer::of_objects(self.drive.batch), FIRST_PAUSE);
+        let (mut pacer, mut pause) = (self.distribution.pacer_of_objects(self.drive.batch), FIRST_PAUSE);
         loop {
             match self.reap_round(&mut pacer).await {
                 Ok(true) => pause = FIRST_PAUSE,

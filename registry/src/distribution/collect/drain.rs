@@ -36,6 +36,11 @@ pub enum CollectError {
 }
 
 impl Distribution {
+    /// The pace at which objects are deleted from this store, where rows are taken by `batch`.
+    pub fn pacer_of_objects(&self, batch: u32) -> Pacer {
+        Pacer::of_objects(batch, self.blobs.is_local())
+    }
+
     /// Collects and deletes until nothing is due, or says what would go; progress goes to `events`. It ends when nobody
     /// listens any more.
     ///
@@ -80,7 +85,7 @@ impl Distribution {
 
     /// Deletes objects as their times come, until the rows are done and no object is left.
     async fn drain_objects(&self, batch: u32, rows_are_done: &AtomicBool) -> Result<Reaped, Error> {
-        let (mut totals, mut pacer) = (Reaped::default(), Pacer::of_objects(batch));
+        let (mut totals, mut pacer) = (Reaped::default(), self.pacer_of_objects(batch));
         loop {
             let last = rows_are_done.load(Ordering::SeqCst);
             let begun = Instant::now();

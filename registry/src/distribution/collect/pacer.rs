@@ -9,9 +9,12 @@ use std::time::Duration;
 const ROWS: Duration = Duration::from_millis(250);
 /// What the deletion of some objects may take: nobody waits for it, and a request for many costs little more than for one.
 const OBJECTS: Duration = Duration::from_secs(1);
-/// After work so many times as much time is left to others as the work took, at the least: clients who push feel less of it
-/// than a fifth.
-const LEAST_REST: f64 = 2.0;
+/// After work on rows so many times as long is left to others as it took, at the least: who pushes waits for the same writer.
+const REST_OF_ROWS: f64 = 2.0;
+/// The same after unlinking files, on the disk that takes what is pushed.
+const REST_OF_FILES: f64 = 2.0;
+/// The same after a request to a bucket, which keeps neither a lock nor a disk of ours.
+const REST_OF_OBJECTS: f64 = 1.0;
 const LONGEST_REST: Duration = Duration::from_mins(1);
 const LEAST_BATCH: u32 = 20;
 /// Objects are deleted by so many more than rows; S3 takes a thousand with one request.
@@ -24,25 +27,29 @@ pub struct Pacer {
     most: u32,
     batch: u32,
     target: Duration,
+    least_rest: f64,
 }
 
 impl Pacer {
     /// For rows, at most `most` at once.
     pub fn of_rows(most: u32) -> Self {
-        Self::new(most, ROWS)
+        Self::new(most, ROWS, REST_OF_ROWS)
     }
 
-    /// For objects, where rows are taken by `most`.
-    pub fn of_objects(most: u32) -> Self {
-        Self::new(most.saturating_mul(MORE_OBJECTS).min(MOST_OBJECTS.max(most)), OBJECTS)
+    /// For objects, where rows are taken by `most`; `local` objects are files.
+    pub fn of_objects(most: u32, local: bool) -> Self {
+        let most = most.saturating_mul(MORE_OBJECTS).min(MOST_OBJECTS.max(most));
+        let least_rest = if local { REST_OF_FILES } else { REST_OF_OBJECTS };
+        Self::new(most, OBJECTS, least_rest)
     }
 
-    fn new(most: u32, target: Duration) -> Self {
+    fn new(most: u32, target: Duration, least_rest: f64) -> Self {
         let most = most.max(1);
         Self {
             most,
             batch: most.min(50),
             target,
+            least_rest,
         }
     }
 
@@ -58,16 +65,16 @@ impl Pacer {
         } else if took > self.target * 2 {
             self.batch = (self.batch / 2).max(LEAST_BATCH.min(self.most));
         }
-        rest(took, self.target)
+        self.rest(took)
     }
-}
 
-/// Grows with `took`, never zero, bounded.
-fn rest(took: Duration, target: Duration) -> Duration {
-    let slowness = (took.as_secs_f64() / target.as_secs_f64()).max(1.0);
-    let rest = took.as_secs_f64() * LEAST_REST * slowness;
-    let longest = LONGEST_REST.as_secs_f64();
-    Duration::from_secs_f64(rest.min(longest)).max(Duration::from_millis(1))
+    /// Grows with `took`, never zero, bounded.
+    fn rest(&self, took: Duration) -> Duration {
+        let slowness = (took.as_secs_f64() / self.target.as_secs_f64()).max(1.0);
+        let rest = took.as_secs_f64() * self.least_rest * slowness;
+        let longest = LONGEST_REST.as_secs_f64();
+        Duration::from_secs_f64(rest.min(longest)).max(Duration::from_millis(1))
+    }
 }
 
 #[cfg(test)]
@@ -117,13 +124,16 @@ mod tests {
         fn a_rest_is_never_zero_bounded_and_longer_after_longer_work(micros in 0..10_000_000_000_u64) {
             let (took, longer) = (Duration::from_micros(micros), Duration::from_micros(micros + 1000));
 
-            prop_assert!(rest(took, ROWS) > Duration::ZERO && rest(took, ROWS) <= LONGEST_REST);
-            prop_assert!(rest(took, ROWS) <= rest(longer, ROWS));
+            for pacer in [Pacer::of_rows(200), Pacer::of_objects(200, false)] {
+                let rest = pacer.rest(took);
+                prop_assert!(rest > Duration::ZERO && rest <= LONGEST_REST);
+                prop_assert!(rest <= pacer.rest(longer));
+            }
         }
 
         #[test]
         fn a_batch_is_never_empty_nor_over_its_bound(most in 1..2000_u32, took in proptest::collection::vec(0..10_000_u64, 0..50)) {
-            let mut pacer = Pacer::of_objects(most);
+            let mut pacer = Pacer::of_objects(most, true);
             for millis in took {
                 pacer.rest_after(Duration::from_millis(millis));
 
