@@ -11,11 +11,13 @@
 //! | [`leader`] | one operator at a time |
 //! | [`locks`] | one roll-out of a group at a time, and times when none begins |
 //! | [`foreign`] | kinds of other projects, which a cluster may not have |
+//! | [`analysis`] | whether a canary is as good as it must be |
 //! | [`ownership`] | whether an object still is as it was applied |
 //! | [`events`], [`metrics`], [`error`], [`context`], [`clock`], [`content_hash`], [`labels`] | small parts |
 //! | [`api`] | the kinds |
 
 pub mod admin;
+pub mod analysis;
 #[expect(
     unreachable_pub,
     reason = "KubeSchema repeats each struct inside a function, where pub reaches nobody"
