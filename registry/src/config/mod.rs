@@ -15,7 +15,7 @@ mod values;
 
 pub use collection::{Collection, Delays};
 pub use listener::{Addressing, ClientAuth, Http, Tls};
-pub use parts::{Admin, Config, Database, Deletion, Log, LogFormat, Manifests, Sparse, Uploads};
+pub use parts::{Admin, Config, Database, Deletion, Log, LogFormat, Manifests, Metrics, Sparse, Uploads};
 pub use problem::{Problem, Problems};
 pub use settings::{SETTINGS, Setting, environment_name};
 pub use storage::{Azure, Edge, Gcs, Redirect, RedirectMode, S3, Storage};

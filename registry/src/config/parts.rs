@@ -35,6 +35,8 @@ pub struct Config {
     pub collection: Collection,
     /// Whether the list of repositories is shown.
     pub catalog: bool,
+    /// Whom the metrics are about.
+    pub metrics: Metrics,
     /// The log.
     pub log: Log,
 }
@@ -130,6 +132,17 @@ pub struct Deletion {
     pub retention: Duration,
 }
 
+/// Whom the metrics are about.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    /// The registry.
+    pub registry: String,
+    /// One process of it.
+    pub replica: String,
+    /// `main` or `canary`.
+    pub stage: String,
+}
+
 /// The log.
 #[derive(Debug, Clone)]
 pub struct Log {
@@ -181,6 +194,11 @@ pub(super) fn build(values: &Values) -> (Config, Vec<Problem>) {
         },
         collection: collection::collection(values),
         catalog: values.switch("catalog.enabled"),
+        metrics: Metrics {
+            registry: values.text("metrics.registry").unwrap_or_default(),
+            replica: values.text("metrics.replica").unwrap_or_default(),
+            stage: values.text("metrics.stage").unwrap_or_default(),
+        },
         log: Log {
             level: values.text("log.level").unwrap_or_default(),
             format: if values.text("log.format").as_deref() == Some("json") {

@@ -529,6 +529,24 @@ pub const SETTINGS: &[Setting] = &[
         "/v2/_catalog lists the repositories",
     ),
     setting(
+        "metrics.registry",
+        Kind::Text,
+        "",
+        "name of this registry in metrics, the same for all its replicas; the operator writes namespace/name",
+    ),
+    setting(
+        "metrics.replica",
+        Kind::Text,
+        "",
+        "name of this replica in metrics; the operator writes the pod's",
+    ),
+    setting(
+        "metrics.stage",
+        Kind::Word(&["main", "canary"]),
+        "main",
+        "which replicas this is one of in metrics: the many, or the few that get a new version first",
+    ),
+    setting(
         "log.level",
         Kind::Text,
         "info",

@@ -48,6 +48,8 @@ struct Patience {
     left: Duration,
     /// Bytes since `left` was last whole.
     progress: usize,
+    /// How long the client was waited for in all.
+    waited: Duration,
 }
 
 impl RequestBody {
@@ -64,10 +66,16 @@ impl RequestBody {
                 waiting_since: None,
                 left: stall,
                 progress: 0,
+                waited: Duration::ZERO,
             },
             peeked: None,
             waiting: expects,
         }
+    }
+
+    /// How long the client let us wait for what it sends.
+    pub(super) fn waited(&self) -> Duration {
+        self.patience.waited
     }
 
     /// True when there is no byte in it. What is read to know that is not lost.
@@ -127,15 +135,20 @@ impl RequestBody {
 impl Patience {
     fn came(&mut self, bytes: usize, stall: Duration) {
         self.progress += bytes;
-        let waited = self
-            .waiting_since
-            .take()
-            .map_or(Duration::ZERO, |since| since.elapsed());
+        let waited = self.ended();
         if self.progress >= LEAST_PROGRESS {
             (self.progress, self.left) = (0, stall);
         } else {
             self.left = self.left.saturating_sub(waited);
         }
+    }
+
+    /// The client was waited for until now.
+    fn ended(&mut self) -> Duration {
+        let since = self.waiting_since.take();
+        let waited = since.map_or(Duration::ZERO, |since| since.elapsed());
+        self.waited += waited;
+        waited
     }
 
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -172,15 +185,18 @@ impl Stream for RequestBody {
                 Poll::Ready(Some(Ok(piece)))
             }
             Poll::Ready(Some(Err(broken))) => {
+                self.patience.ended();
                 self.over = true;
                 Poll::Ready(Some(Err(BodyError::Broken(Box::new(broken)))))
             }
             Poll::Ready(None) => {
+                self.patience.ended();
                 self.over = true;
                 Poll::Ready(None)
             }
             Poll::Pending => {
                 std::task::ready!(self.patience.poll_end(cx));
+                self.patience.ended();
                 self.over = true;
                 Poll::Ready(Some(Err(BodyError::Stalled(self.stall))))
             }
@@ -279,5 +295,17 @@ mod tests {
 
         assert!(body.next().await.unwrap().is_ok());
         assert!(body.next().await.unwrap().is_ok());
+    }
+
+    #[tokio::test]
+    async fn only_the_time_in_which_we_waited_for_the_client_is_the_clients() {
+        let mut body = sent([(0, 10), (60, 10)].into_iter());
+        body.next().await.unwrap().unwrap();
+        sleep(STALL * 2).await;
+
+        while body.next().await.is_some() {}
+
+        assert!(body.waited() >= Duration::from_millis(55), "{:?}", body.waited());
+        assert!(body.waited() < STALL * 2, "{:?}", body.waited());
     }
 }

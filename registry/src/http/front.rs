@@ -4,15 +4,16 @@ use super::answer::Answer;
 use super::client::ClientAddress;
 use super::error::ApiError;
 use super::metrics::HttpMetrics;
-use super::{Api, finished};
+use super::{Api, classes, endpoint, finished};
 use axum::extract::{Request, State};
 use futures::FutureExt;
-use http::Method;
+use http::{Method, Uri};
+use oci::query;
 use std::any::Any;
 use std::net::{IpAddr, Ipv4Addr};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 pub(super) async fn serve(State(api): State<Arc<Api>>, mut request: Request) -> Answer {
@@ -25,16 +26,20 @@ pub(super) async fn serve(State(api): State<Arc<Api>>, mut request: Request) -> 
         request.extensions_mut().insert(client);
     }
     let front = api.addressing.front(request.uri(), request.headers(), told);
-    let method = request.method().clone();
+    let asked = (request.method().clone(), request.uri().clone());
     // On the heap at once: it is large, and would be moved otherwise.
     let answering = Box::pin(super::serve(&api, request, client));
-    let answer = contained(&api.metrics, &method, answering).await;
+    let answer = contained(&api.metrics, &asked, answering).await;
     front.applied(answer)
 }
 
 /// The answer, or an apology of a handler that panicked. Nothing is shared with it but what outlives any request:
 /// stores and counters, whose own locks are given back on the way.
-async fn contained(metrics: &HttpMetrics, method: &Method, answering: impl Future<Output = Answer>) -> Answer {
+async fn contained(
+    metrics: &HttpMetrics,
+    (method, uri): &(Method, Uri),
+    answering: impl Future<Output = Answer>,
+) -> Answer {
     let begun = Instant::now();
     match AssertUnwindSafe(answering).catch_unwind().await {
         Ok(answer) => answer,
@@ -42,7 +47,9 @@ async fn contained(metrics: &HttpMetrics, method: &Method, answering: impl Futur
             let request_id = Uuid::new_v4().simple().to_string();
             tracing::error!(request_id, %method, panic = words(&*panic), "a handler panicked");
             metrics.panicked();
-            metrics.answered("none", 500, begun.elapsed());
+            let endpoint = query::percent_decode(uri.path()).and_then(|path| endpoint::parse(method, &path).ok());
+            let (_, class) = classes::kind(endpoint.as_ref(), method);
+            metrics.answered(("none", class), 500, (begun.elapsed(), Duration::ZERO));
             finished(ApiError::Panicked.answer(&request_id), method, &request_id)
         }
     }
@@ -65,10 +72,11 @@ mod tests {
     #[tokio::test]
     async fn a_panic_is_an_answer_with_an_id_and_a_count() {
         let mut registry = Registry::default();
-        let metrics = HttpMetrics::register(&mut registry);
+        let metrics = HttpMetrics::register(&mut registry, &[("stage", "canary")]);
         let panics = async { panic!("index out of bounds") };
 
-        let answer = contained(&metrics, &Method::GET, panics).await;
+        let asked = (Method::GET, Uri::from_static("/v2/a/manifests/latest"));
+        let answer = contained(&metrics, &asked, panics).await;
 
         assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
         let id = answer.headers()["x-request-id"].to_str().unwrap().to_owned();
@@ -80,5 +88,7 @@ mod tests {
         encode(&mut shown, &registry).unwrap();
         assert!(shown.contains("panics_total 1"), "{shown}");
         assert!(shown.contains("code=\"500\"} 1"), "{shown}");
+        let counted = "class_requests_total{stage=\"canary\",class=\"manifest_read\",method=\"read\",code=\"5xx\"} 1\n";
+        assert!(shown.contains(counted), "{shown}");
     }
 }

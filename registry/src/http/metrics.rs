@@ -8,6 +8,8 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use std::time::Duration;
 
+use super::classes::{Class, ClassMetrics};
+
 /// Labels of a finished request: both from closed sets.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Outcome {
@@ -27,6 +29,7 @@ pub struct HttpMetrics {
     seconds: Family<ByEndpoint, Histogram>,
     in_flight: Gauge,
     panics: Counter,
+    classes: ClassMetrics,
 }
 
 /// From a quarter of a millisecond to the hours that a large push may take.
@@ -35,13 +38,14 @@ const SECONDS: [f64; 14] = [
 ];
 
 impl HttpMetrics {
-    /// Registers the measures.
-    pub fn register(registry: &mut Registry) -> Self {
+    /// Registers the measures; `subject` labels those that a canary is judged by.
+    pub fn register(registry: &mut Registry, subject: &[(&'static str, &str)]) -> Self {
         let metrics = Self {
             requests: Family::default(),
             seconds: Family::new_with_constructor(|| Histogram::new(SECONDS)),
             in_flight: Gauge::default(),
             panics: Counter::default(),
+            classes: ClassMetrics::register(registry, subject),
         };
         registry.register(
             "requests",
@@ -73,7 +77,14 @@ impl HttpMetrics {
         self.panics.inc();
     }
 
-    pub(super) fn answered(&self, endpoint: &'static str, code: u16, took: Duration) {
+    /// Counts a request that was answered with `code`. Of the time that it took the client needed `waited` to send.
+    pub(super) fn answered(
+        &self,
+        (endpoint, class): (&'static str, Class),
+        code: u16,
+        (took, waited): (Duration, Duration),
+    ) {
+        self.classes.answered(class, code, took.saturating_sub(waited));
         self.requests.get_or_create(&Outcome { endpoint, code }).inc();
         self.seconds
             .get_or_create(&ByEndpoint { endpoint })

@@ -7,6 +7,7 @@ mod addressing;
 mod admin;
 mod answer;
 mod body;
+mod classes;
 mod client;
 mod deleted;
 mod discovery;
@@ -115,7 +116,7 @@ async fn serve(api: &Api, request: Request, client: ClientAddress) -> Answer {
     let endpoint = screen::screen(&head)
         .and_then(|()| query::percent_decode(head.uri.path()).ok_or(ApiError::PathEncoding))
         .and_then(|path| endpoint::parse(&head.method, &path));
-    let name = endpoint.as_ref().map_or("none", Endpoint::name);
+    let kind = classes::kind(endpoint.as_ref().ok(), &head.method);
     let answer = match &endpoint {
         Ok(endpoint) => match answer_to(api, endpoint, &head, &mut body).await {
             Ok(answer) => answer,
@@ -123,11 +124,13 @@ async fn serve(api: &Api, request: Request, client: ClientAddress) -> Answer {
         },
         Err(refused) => refused.answer(&request_id),
     };
+    let waited = body.waited();
+    let answered = started.elapsed();
     // A success may leave a body unread too: a push that is repeated after its answer was lost.
     body.drain().await;
     let answer = finished(answer, &head.method, &request_id);
     let took = started.elapsed();
-    api.metrics.answered(name, answer.status().as_u16(), took);
+    api.metrics.answered(kind, answer.status().as_u16(), (answered, waited));
     tracing::info!(
         request_id,
         %client,
@@ -135,7 +138,8 @@ async fn serve(api: &Api, request: Request, client: ClientAddress) -> Answer {
         path = %shown(head.uri.path()),
         status = answer.status().as_u16(),
         seconds = took.as_secs_f64(),
-        "{name}"
+        "{}",
+        kind.0
     );
     answer
 }

@@ -62,8 +62,7 @@ pub async fn start(config: &Config) -> anyhow::Result<Server> {
     let store = open_store(config).await?;
     let clock = Clock::default();
     let distribution = workflows::distribution(config, metadata.clone(), store.clone(), clock.clone());
-    let mut registry = telemetry::measures(metadata.engine().as_str(), store.kind());
-    let metrics = HttpMetrics::register(registry.sub_registry_with_prefix("http"));
+    let (mut registry, metrics) = measures(config, metadata.engine().as_str(), store.kind());
     distribution
         .integrity()
         .register(registry.sub_registry_with_prefix("blobs"));
@@ -117,6 +116,17 @@ pub async fn start(config: &Config) -> anyhow::Result<Server> {
         stop,
         done,
     })
+}
+
+fn measures(config: &Config, engine: &str, storage: &str) -> (prometheus_client::registry::Registry, HttpMetrics) {
+    let subject = telemetry::Subject {
+        registry: &config.metrics.registry,
+        replica: &config.metrics.replica,
+        stage: &config.metrics.stage,
+    };
+    let mut registry = telemetry::measures(engine, storage, &subject);
+    let metrics = HttpMetrics::register(registry.sub_registry_with_prefix("http"), &subject.labels());
+    (registry, metrics)
 }
 
 /// What keeps the certificate up to date goes with it.

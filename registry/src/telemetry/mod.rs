@@ -64,17 +64,49 @@ pub fn start_log(filter: &str, format: Format) -> Result<(), FilterError> {
     Ok(())
 }
 
-/// A registry of measures that knows which build it measures.
-pub fn measures(engine: &str, storage: &str) -> Registry {
+/// Whom the measures are about.
+#[derive(Debug, Clone, Copy)]
+pub struct Subject<'a> {
+    /// The registry, the same for all its replicas.
+    pub registry: &'a str,
+    /// One process of it.
+    pub replica: &'a str,
+    /// `main` or `canary`.
+    pub stage: &'a str,
+}
+
+impl<'a> Subject<'a> {
+    /// What tells the requests to one version and stage from those to another.
+    pub fn labels(&self) -> [(&'static str, &'a str); 3] {
+        [
+            ("registry", self.registry),
+            ("stage", self.stage),
+            ("version", release::version()),
+        ]
+    }
+}
+
+/// A registry of measures that knows whom and which build it measures.
+pub fn measures(engine: &str, storage: &str, subject: &Subject<'_>) -> Registry {
     let mut registry = Registry::with_prefix("berth_registry");
-    let info = Family::<Vec<(String, String)>, Gauge>::default();
-    let labels = [
+    let build = [
         ("version", release::version()),
         ("database", engine),
         ("storage", storage),
     ];
-    info.get_or_create(&labels.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec())
-        .set(1);
-    registry.register("build", "Always 1; the labels say what is running", info);
+    registry.register("build", "Always 1; the labels say what is running", always(&build));
+    let info = [subject.labels().as_slice(), &[("replica", subject.replica)]].concat();
+    registry.register(
+        "info",
+        "Always 1; the labels say which registry, version, stage and replica this is",
+        always(&info),
+    );
     registry
+}
+
+fn always(labels: &[(&'static str, &str)]) -> Family<Vec<(String, String)>, Gauge> {
+    let family = Family::<Vec<(String, String)>, Gauge>::default();
+    let owned = |&(name, value): &(&str, &str)| (name.to_owned(), value.to_owned());
+    family.get_or_create(&labels.iter().map(owned).collect()).set(1);
+    family
 }

@@ -32,6 +32,45 @@ async fn probes_answer_and_metrics_count_by_endpoint() {
 }
 
 #[tokio::test]
+async fn requests_are_counted_by_class_version_and_stage() {
+    let registry = TestRegistry::start_with(&[
+        ("BERTH_METRICS_REGISTRY", "team/registry"),
+        ("BERTH_METRICS_REPLICA", "registry-0"),
+        ("BERTH_METRICS_STAGE", "canary"),
+    ])
+    .await;
+    registry.get("/v2/team/app/manifests/none").await;
+    registry.open_upload("team/app").await;
+
+    let metrics = reqwest::get(registry.admin_url("/metrics"))
+        .await
+        .unwrap()
+        .text()
+        .await
+        .unwrap();
+
+    let version = env!("CARGO_PKG_VERSION");
+    let subject = format!("registry=\"team/registry\",stage=\"canary\",version=\"{version}\"");
+    for line in [
+        format!("berth_registry_info{{{subject},replica=\"registry-0\"}} 1"),
+        format!(
+            "berth_registry_http_class_requests_total{{{subject},class=\"manifest_read\",method=\"read\",code=\"404\"}} 1"
+        ),
+        format!(
+            "berth_registry_http_class_requests_total{{{subject},class=\"blob_upload\",method=\"write\",code=\"2xx\"}} 1"
+        ),
+        format!(
+            "berth_registry_http_class_requests_total{{{subject},class=\"blob_upload\",method=\"write\",code=\"5xx\"}} 0"
+        ),
+        format!(
+            "berth_registry_http_class_duration_seconds_bucket{{{subject},le=\"60.0\",class=\"blob_upload\",method=\"write\",code=\"2xx\"}} 1"
+        ),
+    ] {
+        assert!(metrics.contains(&format!("{line}\n")), "{line}\n{metrics}");
+    }
+}
+
+#[tokio::test]
 async fn the_management_api_tells_the_operator_and_nobody_else() {
     let registry = TestRegistry::start().await;
     let url = registry.admin_url("/management/v1/status");
