@@ -9,6 +9,7 @@ mod listener;
 mod parts;
 mod problem;
 mod secrets;
+mod setting;
 mod settings;
 mod storage;
 mod values;
@@ -17,7 +18,8 @@ pub use collection::{Collection, Delays};
 pub use listener::{Addressing, ClientAuth, Http, Tls};
 pub use parts::{Admin, Config, Database, Deletion, Log, LogFormat, Manifests, Metrics, Sparse, Uploads};
 pub use problem::{Problem, Problems};
-pub use settings::{SETTINGS, Setting, environment_name};
+pub use setting::Setting;
+pub use settings::{SETTINGS, environment_name};
 pub use storage::{Azure, Edge, Gcs, Redirect, RedirectMode, S3, Storage};
 
 use std::ffi::OsString;

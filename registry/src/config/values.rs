@@ -3,7 +3,8 @@
 use super::document::{self, Node, Shape};
 use super::problem::Problem;
 use super::secrets;
-use super::settings::{self, Kind, SETTINGS, Setting};
+use super::setting::{Kind, Setting};
+use super::settings::{self, SETTINGS};
 use super::{Sources, environment_name};
 use ipnet::IpNet;
 use std::collections::BTreeMap;
