@@ -88,7 +88,7 @@ pub const GRANTS: &[Grant] = &[
     Grant {
         group: "",
         resource: "configmaps",
-        verbs: &[List, Watch, Create, Patch, Delete],
+        verbs: &[Get, List, Watch, Create, Patch, Delete],
     },
     Grant {
         group: "",

@@ -68,6 +68,8 @@ pub enum Reason {
     InvalidSpec,
     /// A Secret, or a key in it, is missing.
     SecretMissing,
+    /// A Secret or `ConfigMap` that pods mount or read is missing.
+    ReferenceMissing,
     /// An object of a needed name belongs to somebody else.
     NameTaken,
     /// The API server refused an object.
@@ -115,6 +117,7 @@ impl Reason {
             Self::AsExpected => "AsExpected",
             Self::InvalidSpec => "InvalidSpec",
             Self::SecretMissing => "SecretMissing",
+            Self::ReferenceMissing => "ReferenceMissing",
             Self::NameTaken => "NameTaken",
             Self::ApplyRefused => "ApplyRefused",
             Self::Migrating => "Migrating",

@@ -18,6 +18,10 @@ pub struct Database {
 /// A PostgreSQL database. It must exist; the operator migrates its schema.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(self.caRef) || self.sslMode == 'verify-ca' || self.sslMode == 'verify-full'")
+        .message("database.postgres.caRef has no effect where the certificate is not verified: set sslMode to verify-ca or verify-full, or remove caRef")
+)]
 pub struct Postgres {
     /// Name or address of the server.
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[A-Za-z0-9:._-]+$"))]
@@ -37,9 +41,20 @@ pub struct Postgres {
     #[serde(default)]
     pub ssl_mode: SslMode,
 
-    /// Secret of type `kubernetes.io/basic-auth` with the keys `username` and `password`. The user must own the
-    /// database or be allowed to create tables in it. Pods are replaced within five minutes of a change.
+    /// Secret of type `kubernetes.io/basic-auth` with the keys `username` and `password`. Without
+    /// `migratorCredentialsRef` the user must own the database or be allowed to create tables in it. Pods are replaced
+    /// when it changes.
     pub credentials_ref: SecretRef,
+
+    /// Secret with the keys `username` and `password` of the user that migrates the database: the pods' own user then
+    /// needs no right to change tables. Absent: `credentialsRef`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub migrator_credentials_ref: Option<SecretRef>,
+
+    /// The most connections that one pod opens. Absent: 16.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub max_connections: Option<i32>,
 
     /// The certificate authority to trust with `verify-ca` and `verify-full`. Absent: the public ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -3,6 +3,7 @@
 //! Doc comments on fields are the text of `kubectl explain`: they are written for whoever runs a cluster.
 //! This module knows neither a client nor a controller.
 
+pub mod collection;
 pub mod conditions;
 pub mod database;
 pub mod exposure;
@@ -11,6 +12,7 @@ pub mod network;
 pub mod registry;
 pub mod rollout;
 pub mod scaling;
+pub mod scheduling;
 mod schema;
 pub mod service;
 pub mod span;

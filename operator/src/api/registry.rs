@@ -7,12 +7,14 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::collection::{Auth, Collection, Deletion, DeletionPolicy};
 use super::database::Database;
 use super::exposure::{Certificate, Exposure};
 use super::image::Image;
 use super::network::{Monitoring, NetworkSettings};
 use super::rollout::{MigrationSettings, Requirement, RolloutSettings};
 use super::scaling::{Autoscaling, Disruption, Spread};
+use super::scheduling::{PodTemplate, ServiceAccountSettings, Toleration};
 use super::service::ServiceSettings;
 use super::status::RegistryStatus;
 use super::storage::Storage;
@@ -54,24 +56,34 @@ use super::storage::Storage;
         description = "Where clients reach the registry."),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     validation = Rule::new("size(self.metadata.name) <= 40 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')")
-        .message("the name becomes part of Service and Job names: at most 40 lower-case letters, digits and '-', beginning with a letter")
+        .message("the name becomes part of Service and Job names: at most 40 lower-case letters, digits and '-', beginning with a letter"),
+    validation = Rule::new("!has(self.spec.confirmDelete) || self.spec.confirmDelete == self.metadata.name")
+        .message("confirmDelete must be the name of this Registry, whose images are to be deleted with it")
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("!(has(self.version) && has(self.image) && (has(self.image.tag) || has(self.image.digest)))")
         .message("version and image.tag or image.digest say the same thing twice: remove version, or remove the tag and digest"),
-    validation = Rule::new("!has(self.replicas) || self.replicas <= 1 || (has(self.database) && has(self.database.postgres) && has(self.storage) && has(self.storage.s3))")
-        .message("more than one replica needs a database and a storage that replicas can share: set database.postgres and storage.s3, or set replicas to 1"),
+    validation = Rule::new("!has(self.replicas) || self.replicas <= 1 || (has(self.database) && has(self.database.postgres) && has(self.storage) && (has(self.storage.s3) || has(self.storage.azure) || has(self.storage.gcs)))")
+        .message("more than one replica needs a database and a storage that replicas can share: set database.postgres and a bucket (storage.s3, storage.azure or storage.gcs), or set replicas to 1"),
     validation = Rule::new("!(has(self.replicas) && has(self.autoscaling))")
         .message("the number of pods is either fixed or set by the autoscaler: remove replicas or autoscaling"),
-    validation = Rule::new("!has(self.autoscaling) || (has(self.database) && has(self.database.postgres) && has(self.storage) && has(self.storage.s3))")
-        .message("autoscaling needs a database and a storage that replicas can share: set database.postgres and storage.s3, or remove autoscaling"),
+    validation = Rule::new("!has(self.autoscaling) || (has(self.database) && has(self.database.postgres) && has(self.storage) && (has(self.storage.s3) || has(self.storage.azure) || has(self.storage.gcs)))")
+        .message("autoscaling needs a database and a storage that replicas can share: set database.postgres and a bucket (storage.s3, storage.azure or storage.gcs), or remove autoscaling"),
     validation = Rule::new("!has(self.autoscaling) || !has(self.autoscaling.cpu) || (has(self.resources) && has(self.resources.requests) && 'cpu' in self.resources.requests)")
         .message("autoscaling.cpu is a share of what a pod requests: set resources.requests.cpu, or remove autoscaling.cpu"),
     validation = Rule::new("!has(self.autoscaling) || !has(self.autoscaling.memory) || (has(self.resources) && has(self.resources.requests) && 'memory' in self.resources.requests)")
         .message("autoscaling.memory is a share of what a pod requests: set resources.requests.memory, or remove autoscaling.memory"),
-    validation = Rule::new("(has(self.storage) && has(self.storage.s3)) == (has(oldSelf.storage) && has(oldSelf.storage.s3))")
-        .message("storage cannot move between a volume and S3: create another Registry with the new storage and copy the images to it"),
+    validation = Rule::new("(!has(self.storage) ? 'volume' : has(self.storage.s3) ? 's3' : has(self.storage.azure) ? 'azure' : has(self.storage.gcs) ? 'gcs' : 'volume') == (!has(oldSelf.storage) ? 'volume' : has(oldSelf.storage.s3) ? 's3' : has(oldSelf.storage.azure) ? 'azure' : has(oldSelf.storage.gcs) ? 'gcs' : 'volume')")
+        .message("storage cannot move between a volume and a bucket, or between kinds of buckets: create another Registry with the new storage and copy the images to it"),
+    validation = Rule::new("!has(self.database) || !has(self.database.postgres) || !has(oldSelf.database) || !has(oldSelf.database.postgres) || (self.database.postgres.host == oldSelf.database.postgres.host && self.database.postgres.name == oldSelf.database.postgres.name) || (has(self.version) ? self.version : '') == (has(oldSelf.version) ? oldSelf.version : '')")
+        .message("a new version and a new place of the database at once leave nobody knowing which of the two failed: change database.postgres first, and version after that"),
+    validation = Rule::new("!has(self.deletionPolicy) || self.deletionPolicy != 'Delete' || !(has(self.database) && has(self.database.postgres) && has(self.storage) && (has(self.storage.s3) || has(self.storage.azure) || has(self.storage.gcs)))")
+        .message("deletionPolicy Delete is about the volume that the operator claims, and there is none: remove deletionPolicy; a bucket and a database are never deleted"),
+    validation = Rule::new("!has(self.deletionPolicy) || self.deletionPolicy != 'Delete' || !has(self.storage) || !has(self.storage.filesystem) || !has(self.storage.filesystem.claimName)")
+        .message("deletionPolicy Delete is about the volume that the operator claims, not about yours: remove deletionPolicy, or storage.filesystem.claimName"),
+    validation = Rule::new("has(self.confirmDelete) == (has(self.deletionPolicy) && self.deletionPolicy == 'Delete')")
+        .message("deletionPolicy Delete and confirmDelete go together: set both, or remove both"),
     validation = Rule::new("(has(self.database) && has(self.database.postgres)) == (has(oldSelf.database) && has(oldSelf.database.postgres))")
         .message("database cannot move between SQLite and PostgreSQL, because the rows would stay behind: create another Registry with the new database and copy the images to it"),
     validation = Rule::new("(has(self.storage) && has(self.storage.filesystem) && has(self.storage.filesystem.claimName) ? self.storage.filesystem.claimName : '') == (has(oldSelf.storage) && has(oldSelf.storage.filesystem) && has(oldSelf.storage.filesystem.claimName) ? oldSelf.storage.filesystem.claimName : '')")
@@ -91,7 +103,7 @@ pub struct RegistrySpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<Image>,
 
-    /// Number of pods. Absent: 1, or 2 when both `database.postgres` and `storage.s3` are set. More than 1 needs both.
+    /// Number of pods. Absent: 1, or 2 with `database.postgres` and a bucket. More than 1 needs both.
     /// Not together with `autoscaling`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100))]
@@ -139,6 +151,57 @@ pub struct RegistrySpec {
     /// Have the Prometheus operator measure the pods. Absent: not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub monitoring: Option<Monitoring>,
+
+    /// How garbage is collected. Absent: as `docs/garbage-collection.md` says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gc: Option<Collection>,
+
+    /// What clients may delete, and how long it can be brought back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deletion: Option<Deletion>,
+
+    /// Who may use the registry. Absent: whoever reaches it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth: Option<Auth>,
+
+    /// Labels that a node must have for pods to run on it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "super::schema::labels")]
+    pub node_selector: BTreeMap<String, String>,
+
+    /// Lets pods run on nodes that turn others away.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub tolerations: Vec<Toleration>,
+
+    /// Which nodes and neighbours pods are drawn to or kept from, as `affinity` of a pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::schema::foreign")]
+    pub affinity: Option<serde_json::Value>,
+
+    /// Name of the `PriorityClass` of the pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub priority_class_name: Option<String>,
+
+    /// What is added to every pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_template: Option<PodTemplate>,
+
+    /// The identity of the pods. Absent: a service account without rights, with the name of the Registry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_account: Option<ServiceAccountSettings>,
+
+    /// What becomes of the volume that the operator claimed when the Registry is deleted: `Retain`, or `Delete` together
+    /// with `confirmDelete`. A bucket, a database and a claim of yours always stay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deletion_policy: Option<DeletionPolicy>,
+
+    /// The name of the Registry, with `deletionPolicy: Delete`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 40))]
+    pub confirm_delete: Option<String>,
 
     /// Processor and memory of each pod's container. Absent: no requests and no limits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -189,6 +252,21 @@ impl Registry {
     /// The bucket and what belongs to it, when images are kept in S3.
     pub fn s3(&self) -> Option<&super::storage::S3Storage> {
         self.spec.storage.as_ref()?.s3.as_ref()
+    }
+
+    /// The container and what belongs to it, when images are kept in Azure.
+    pub fn azure(&self) -> Option<&super::storage::AzureStorage> {
+        self.spec.storage.as_ref()?.azure.as_ref()
+    }
+
+    /// The bucket and what belongs to it, when images are kept in Google's cloud.
+    pub fn gcs(&self) -> Option<&super::storage::GcsStorage> {
+        self.spec.storage.as_ref()?.gcs.as_ref()
+    }
+
+    /// Whether images are kept in a bucket, of whatever kind.
+    pub fn has_bucket(&self) -> bool {
+        self.s3().is_some() || self.azure().is_some() || self.gcs().is_some()
     }
 
     /// The server and what belongs to it, when rows are kept in PostgreSQL.

@@ -59,6 +59,16 @@ pub(super) fn cidr(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// Schema of ranges of addresses.
+pub(super) fn cidrs(generator: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "array", "minItems": 1, "maxItems": 64, "items": cidr(generator)})
+}
+
+/// Schema of an object that this definition does not describe: the operator checks it against Kubernetes' own.
+pub(super) fn foreign(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})
+}
+
 /// `definition` with every `null` refused, unknown formats dropped and an absent spec read as an empty one.
 ///
 /// A rule such as `has(self.version)` is true for a `null`, so an optional field must be absent, not null.

@@ -45,6 +45,7 @@ pub async fn ensure_secrets(
         &http_secret,
         &registry.credentials,
         &observed.secrets,
+        &registry.mounted(observed),
     ))
 }
 
@@ -132,9 +133,11 @@ fn certificate_wait(registry: &ValidRegistry, objects: &Objects, observed: &Obse
 }
 
 async fn apply_groundwork(cluster: &Cluster, objects: &Objects, observed: &Observed) -> Result<(), Error> {
-    cluster
-        .apply(&objects.service_account, observed.service_account.as_ref())
-        .await?;
+    if let Some(service_account) = &objects.service_account {
+        cluster
+            .apply(service_account, observed.service_account.as_ref())
+            .await?;
+    }
     let wanted = objects.config_map.name_any();
     let config_map = observed.config_maps.iter().find(|found| found.name_any() == wanted);
     cluster.apply::<ConfigMap>(&objects.config_map, config_map).await?;

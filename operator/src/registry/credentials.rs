@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 
+use super::config::STORAGE_KEY_FILE;
 use crate::api::Registry;
+use crate::api::scheduling::ExtraVariable;
 use crate::labels::names;
 
 /// Key of the generated Secret.
@@ -36,6 +38,10 @@ pub enum Delivery {
     ReloadedFile,
     /// Not to the pods, but to what stands before them.
     Elsewhere,
+    /// As an environment variable of the pods that migrate, in place of another one.
+    Migrator(&'static str),
+    /// As an environment variable that the spec names itself. The value must never be shown.
+    Extra,
 }
 
 /// The keys that `registry`'s spec refers to. The generated Secret is not among them.
@@ -54,6 +60,21 @@ pub fn referenced(registry: &Registry) -> Vec<Credential> {
         let (secret, field) = (&postgres.credentials_ref.name, "database.postgres.credentialsRef");
         refer(secret, "username", Variable("BERTH_DATABASE_USERNAME"), field);
         refer(secret, "password", SecretVariable("BERTH_DATABASE_PASSWORD"), field);
+        if let Some(migrator) = &postgres.migrator_credentials_ref {
+            let field = "database.postgres.migratorCredentialsRef";
+            refer(
+                &migrator.name,
+                "username",
+                Delivery::Migrator("BERTH_DATABASE_USERNAME"),
+                field,
+            );
+            refer(
+                &migrator.name,
+                "password",
+                Delivery::Migrator("BERTH_DATABASE_PASSWORD"),
+                field,
+            );
+        }
         if let Some(ca) = &postgres.ca_ref {
             refer(&ca.name, &ca.key, File, "database.postgres.caRef");
         }
@@ -72,22 +93,134 @@ pub fn referenced(registry: &Registry) -> Vec<Credential> {
             refer(&secret.name, "tls.key", delivery, field);
         }
     }
-    if let Some(s3) = registry.s3() {
-        let (secret, field) = (&s3.credentials_ref.name, "storage.s3.credentialsRef");
-        refer(
-            secret,
-            "access-key-id",
-            SecretVariable("BERTH_STORAGE_S3_ACCESS_KEY_ID"),
-            field,
-        );
-        refer(
-            secret,
-            "secret-access-key",
-            SecretVariable("BERTH_STORAGE_S3_SECRET_ACCESS_KEY"),
-            field,
-        );
+    for variable in extra_variables(registry) {
+        if let Some(secret) = &variable.secret_key_ref {
+            refer(&secret.name, &secret.key, Delivery::Extra, "podTemplate.extraEnv");
+        }
     }
+    refer_to_storage(registry, &mut refer);
     credentials
+}
+
+fn refer_to_storage(registry: &Registry, refer: &mut impl FnMut(&str, &str, Delivery, &'static str)) {
+    use Delivery::{File, SecretVariable};
+    if let Some(secret) = registry.s3().and_then(|s3| s3.credentials_ref.as_ref()) {
+        let field = "storage.s3.credentialsRef";
+        for (key, variable) in [
+            ("access-key-id", "BERTH_STORAGE_S3_ACCESS_KEY_ID"),
+            ("secret-access-key", "BERTH_STORAGE_S3_SECRET_ACCESS_KEY"),
+        ] {
+            refer(&secret.name, key, SecretVariable(variable), field);
+        }
+    }
+    if let Some(azure) = registry.azure() {
+        if let Some(secret) = &azure.access_key_ref {
+            let variable = SecretVariable("BERTH_STORAGE_AZURE_ACCESS_KEY");
+            refer(&secret.name, "access-key", variable, "storage.azure.accessKeyRef");
+        }
+        if let Some(secret) = &azure.sas_token_ref {
+            let variable = SecretVariable("BERTH_STORAGE_AZURE_SAS_TOKEN");
+            refer(&secret.name, "sas-token", variable, "storage.azure.sasTokenRef");
+        }
+    }
+    if let Some(secret) = registry.gcs().and_then(|gcs| gcs.credentials_ref.as_ref()) {
+        refer(&secret.name, STORAGE_KEY_FILE, File, "storage.gcs.credentialsRef");
+    }
+    let redirect = registry
+        .spec
+        .storage
+        .as_ref()
+        .and_then(|storage| storage.redirect.as_ref());
+    if let Some(cdn) = redirect.and_then(|redirect| redirect.cdn.as_ref()) {
+        let variable = SecretVariable("BERTH_STORAGE_REDIRECT_KEY");
+        refer(&cdn.key_ref.name, "key", variable, "storage.redirect.cdn.keyRef");
+    }
+}
+
+/// The variables that the spec adds.
+pub fn extra_variables(registry: &Registry) -> &[ExtraVariable] {
+    let template = registry.spec.pod_template.as_ref();
+    template
+        .map(|template| template.extra_env.as_slice())
+        .unwrap_or_default()
+}
+
+/// Objects that pods refer to as a whole, by name, each with the field of the spec that names it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wholes {
+    /// Secrets that are mounted.
+    pub secrets: Vec<(String, &'static str)>,
+    /// `ConfigMaps`, mounted or read by key.
+    pub config_maps: Vec<(String, &'static str)>,
+    /// Secrets with which nodes fetch the image.
+    pub pull_secrets: Vec<(String, &'static str)>,
+}
+
+/// What `registry`'s spec refers to as a whole.
+pub fn wholes(registry: &Registry) -> Wholes {
+    let mut wholes = Wholes::default();
+    let template = registry.spec.pod_template.as_ref();
+    for volume in template
+        .map(|template| template.extra_volumes.as_slice())
+        .unwrap_or_default()
+    {
+        let field = "podTemplate.extraVolumes";
+        wholes
+            .secrets
+            .extend(volume.secret_ref.iter().map(|secret| (secret.name.clone(), field)));
+        wholes
+            .config_maps
+            .extend(volume.config_map_ref.iter().map(|map| (map.name.clone(), field)));
+    }
+    let maps = extra_variables(registry)
+        .iter()
+        .filter_map(|variable| variable.config_map_key_ref.as_ref());
+    wholes
+        .config_maps
+        .extend(maps.map(|map| (map.name.clone(), "podTemplate.extraEnv")));
+    let image = registry.spec.image.as_ref();
+    let pull_secrets = image.map(|image| image.pull_secrets.as_slice()).unwrap_or_default();
+    wholes.pull_secrets.extend(
+        pull_secrets
+            .iter()
+            .map(|secret| (secret.name.clone(), "image.pullSecrets")),
+    );
+    wholes
+}
+
+/// What is missing of the objects that are referred to as a whole, and of keys of `ConfigMaps`.
+pub fn missing_wholes(registry: &Registry, secrets: &Secrets, config_maps: &Secrets) -> Vec<String> {
+    let wholes = wholes(registry);
+    let absent = |kind: &str, name: &String, field: &str| {
+        format!("{kind} {name} of spec.{field} does not exist: create it in this namespace")
+    };
+    let mut missing: Vec<String> = Vec::new();
+    for (name, field) in wholes.secrets.iter().chain(&wholes.pull_secrets) {
+        if !secrets.contains_key(name) {
+            missing.push(absent("Secret", name, field));
+        }
+    }
+    for (name, field) in &wholes.config_maps {
+        if !config_maps.contains_key(name) {
+            missing.push(absent("ConfigMap", name, field));
+        }
+    }
+    for reference in extra_variables(registry)
+        .iter()
+        .filter_map(|variable| variable.config_map_key_ref.as_ref())
+    {
+        if config_maps
+            .get(&reference.name)
+            .is_some_and(|values| !values.contains_key(&reference.key))
+        {
+            missing.push(format!(
+                "ConfigMap {} of spec.podTemplate.extraEnv has nothing under the key {}: add it",
+                reference.name, reference.key
+            ));
+        }
+    }
+    missing.dedup();
+    missing
 }
 
 /// Whether cert-manager fills the Secret with the certificate of the pods.
@@ -131,18 +264,37 @@ fn lack(credential: &Credential, secrets: &Secrets) -> Option<String> {
         .then(|| format!("Secret {secret} of spec.{field} has no value under the key {key}: add it"))
 }
 
+/// Every key and value of what pods have mounted or read as a whole, in order.
+pub fn mounted(wholes: &Wholes, secrets: &Secrets, config_maps: &Secrets) -> Vec<Vec<u8>> {
+    let secrets = wholes.secrets.iter().filter_map(|(name, _)| secrets.get(name));
+    let config_maps = wholes.config_maps.iter().filter_map(|(name, _)| config_maps.get(name));
+    secrets
+        .chain(config_maps)
+        .flatten()
+        .flat_map(|(key, value)| [key.clone().into_bytes(), value.clone()])
+        .collect()
+}
+
 /// Sixteen hexadecimal digits that change when a value does, so that pods are replaced when a Secret is rotated.
 ///
 /// The generated secret is hashed first: without it nobody can try passwords against the hash.
-pub fn digest(http_secret: &[u8], credentials: &[Credential], secrets: &Secrets) -> String {
+pub fn digest(http_secret: &[u8], credentials: &[Credential], secrets: &Secrets, mounted: &[Vec<u8>]) -> String {
     let mut digest = Sha256::new();
-    let is_read_once =
-        |credential: &&Credential| !matches!(credential.delivery, Delivery::ReloadedFile | Delivery::Elsewhere);
+    let is_read_once = |credential: &&Credential| {
+        !matches!(
+            credential.delivery,
+            Delivery::ReloadedFile | Delivery::Elsewhere | Delivery::Migrator(_)
+        )
+    };
     let values = credentials
         .iter()
         .filter(is_read_once)
         .filter_map(|credential| secrets.get(&credential.secret)?.get(&credential.key));
-    for value in std::iter::once(http_secret).chain(values.map(Vec::as_slice)) {
+    let mounted = mounted.iter().map(Vec::as_slice);
+    for value in std::iter::once(http_secret)
+        .chain(values.map(Vec::as_slice))
+        .chain(mounted)
+    {
         digest.update((value.len() as u64).to_be_bytes());
         digest.update(value);
     }
@@ -154,7 +306,7 @@ pub fn digest(http_secret: &[u8], credentials: &[Credential], secrets: &Secrets)
 pub fn scrubbed(text: &str, credentials: &[Credential], secrets: &Secrets) -> String {
     let secret_values = credentials
         .iter()
-        .filter(|credential| matches!(credential.delivery, Delivery::SecretVariable(_)))
+        .filter(|credential| is_hidden(credential))
         .filter_map(|credential| std::str::from_utf8(secrets.get(&credential.secret)?.get(&credential.key)?).ok());
     let secret_values = secret_values.map(str::trim).filter(|value| !value.is_empty());
     let mut secret_values: Vec<String> = secret_values
@@ -165,6 +317,15 @@ pub fn scrubbed(text: &str, credentials: &[Credential], secrets: &Secrets) -> St
     secret_values
         .into_iter()
         .fold(without_url_credentials(text), |text, value| text.replace(&value, "***"))
+}
+
+/// A user name that is in a message helps; a password does not.
+fn is_hidden(credential: &Credential) -> bool {
+    match credential.delivery {
+        Delivery::SecretVariable(_) | Delivery::Extra => true,
+        Delivery::Migrator(variable) => variable.ends_with("_PASSWORD"),
+        Delivery::Variable(_) | Delivery::File | Delivery::ReloadedFile | Delivery::Elsewhere => false,
+    }
 }
 
 /// `value` as it is between the quotes of a JSON string.
@@ -235,10 +396,24 @@ mod tests {
 
     #[test]
     fn a_rotated_value_changes_the_digest() {
-        let of = |value| digest(b"key", &[password()], &secrets(value));
+        let of = |value| digest(b"key", &[password()], &secrets(value), &[]);
 
         assert_eq!(of("one"), of("one"));
         assert_ne!(of("one"), of("two"));
+    }
+
+    #[test]
+    fn a_renewed_certificate_and_another_migrator_need_no_new_pods() {
+        for delivery in [
+            Delivery::ReloadedFile,
+            Delivery::Elsewhere,
+            Delivery::Migrator("BERTH_DATABASE_PASSWORD"),
+        ] {
+            let credential = Credential { delivery, ..password() };
+            let of = |value| digest(b"key", std::slice::from_ref(&credential), &secrets(value), &[]);
+
+            assert_eq!(of("one"), of("two"), "{delivery:?}");
+        }
     }
 
     #[test]

@@ -21,6 +21,8 @@ use crate::labels::{self, names};
 pub struct Observed {
     /// Values of the Secrets that pods read: those that the spec refers to, and the generated one.
     pub secrets: Secrets,
+    /// Values of the `ConfigMaps` that the spec refers to.
+    pub referred_config_maps: Secrets,
     /// Metadata of the generated Secret.
     pub http_secret: Option<ObjectMeta>,
     /// The `ServiceAccount` of the pods.
@@ -60,7 +62,7 @@ pub async fn observe(cluster: &Cluster, registry: &Registry) -> Result<Observed,
         .ok_or(Error::Incomplete("namespace"))?;
     let labelled = labels::of_instance(name);
     let (admin_service, claim) = (names::admin_service(name), names::claim(name));
-    let (single, many, secrets, around) = futures::try_join!(
+    let (single, many, secrets, referred_config_maps, around) = futures::try_join!(
         futures::future::try_join5(
             cluster.get(namespace, name),
             cluster.get(namespace, name),
@@ -75,6 +77,7 @@ pub async fn observe(cluster: &Cluster, registry: &Registry) -> Result<Observed,
             cluster.list(namespace, &labelled),
         ),
         read_secrets(cluster, registry, namespace, name),
+        read_config_maps(cluster, registry, namespace),
         companions::read::read(cluster, namespace, name),
     )?;
     let (service_account, service, admin_service, claim, deployment) = single;
@@ -83,6 +86,7 @@ pub async fn observe(cluster: &Cluster, registry: &Registry) -> Result<Observed,
     let (apis, companions) = around;
     Ok(Observed {
         secrets,
+        referred_config_maps,
         http_secret,
         service_account,
         service,
@@ -110,6 +114,14 @@ async fn read_secrets(
         .map(|found| found.secret)
         .collect();
     wanted.push(http_secret.clone());
+    let wholes = credentials::wholes(registry);
+    wanted.extend(
+        wholes
+            .secrets
+            .into_iter()
+            .chain(wholes.pull_secrets)
+            .map(|(name, _)| name),
+    );
     if credentials::is_issued(registry) {
         wanted.push(names::certificate(name));
     }
@@ -127,6 +139,33 @@ async fn read_secrets(
         secrets.insert(name, values(secret));
     }
     Ok((secrets, metadata))
+}
+
+async fn read_config_maps(cluster: &Cluster, registry: &Registry, namespace: &str) -> Result<Secrets, Error> {
+    let mut wanted: Vec<String> = credentials::wholes(registry)
+        .config_maps
+        .into_iter()
+        .map(|(name, _)| name)
+        .collect();
+    wanted.sort();
+    wanted.dedup();
+    let found = try_join_all(wanted.iter().map(|name| cluster.get::<ConfigMap>(namespace, name))).await?;
+    let mut maps = Secrets::new();
+    for (name, map) in wanted.into_iter().zip(found) {
+        let Some(map) = map else { continue };
+        let text = map
+            .data
+            .unwrap_or_default()
+            .into_iter()
+            .map(|(key, value)| (key, value.into_bytes()));
+        let bytes = map
+            .binary_data
+            .unwrap_or_default()
+            .into_iter()
+            .map(|(key, value)| (key, value.0));
+        maps.insert(name, text.chain(bytes).collect());
+    }
+    Ok(maps)
 }
 
 /// The values of a Secret by key.

@@ -11,7 +11,7 @@ fn message(error: kube::Error) -> String {
     status.message
 }
 
-async fn assert_refused(fixture: &Fixture, name: &str, spec: &Value, words: &str) {
+pub(crate) async fn assert_refused(fixture: &Fixture, name: &str, spec: &Value, words: &str) {
     let error = fixture.create(name, spec).await.expect_err(&format!("{spec} is taken"));
 
     let message = message(error);
@@ -68,15 +68,15 @@ async fn contradictions_are_refused_with_the_remedy() {
         ),
         (
             json!({"replicas": 2}),
-            "set database.postgres and storage.s3, or set replicas to 1",
+            "set database.postgres and a bucket (storage.s3, storage.azure or storage.gcs), or set replicas to 1",
         ),
         (
             json!({"replicas": 2, "storage": {"s3": s3}}),
-            "set database.postgres and storage.s3, or set replicas to 1",
+            "set database.postgres and a bucket (storage.s3, storage.azure or storage.gcs), or set replicas to 1",
         ),
         (
             json!({"storage": {"filesystem": {}, "s3": s3}}),
-            "set storage.filesystem or storage.s3, not both",
+            "set one of storage.filesystem, storage.s3, storage.azure and storage.gcs, not two",
         ),
         (
             json!({"storage": {"filesystem": {"claimName": "a", "volumeClaim": {}}}}),
@@ -90,6 +90,19 @@ async fn contradictions_are_refused_with_the_remedy() {
     for (spec, words) in cases {
         assert_refused(&fixture, "images", &spec, words).await;
     }
+}
+
+#[tokio::test]
+async fn a_version_and_another_database_at_once_are_refused() {
+    let fixture = Fixture::new().await;
+    fixture
+        .create("images", &production(&json!({"version": "1.0.0"})))
+        .await
+        .unwrap();
+    let mut both = production(&json!({"version": "1.1.0"}));
+    both["database"]["postgres"]["host"] = json!("db2");
+
+    assert_change_refused(&fixture, "images", &both, "change database.postgres first").await;
 }
 
 #[tokio::test]
@@ -135,7 +148,7 @@ async fn the_storage_of_a_registry_cannot_become_another() {
     let with_s3 = |s3: Value| production(&json!({"storage": {"s3": s3}}));
     let credentials = json!({"name": "bucket"});
 
-    let moved = "storage cannot move between a volume and S3";
+    let moved = "storage cannot move between a volume and a bucket";
     assert_change_refused(&fixture, "s3", &json!({}), moved).await;
     assert_change_refused(&fixture, "volume", &production(&json!({})), moved).await;
     let other = "bucket, region and rootDirectory cannot change";

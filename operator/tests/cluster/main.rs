@@ -18,6 +18,8 @@ mod locks;
 mod management;
 mod migration;
 mod modes;
+mod no_effect;
+mod overrides;
 mod quiet;
 mod reconcile;
 mod runner;

@@ -21,9 +21,9 @@ use serde_json::json;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::companions;
 use crate::support::controllers::meddle;
 use crate::support::{Fixture, controllers, eventually, production};
+use crate::{companions, overrides};
 
 struct Running {
     stop: CancellationToken,
@@ -121,8 +121,14 @@ async fn every_permission_is_needed_and_none_is_missing() {
     fixture.create("images", &production(&json!({}))).await.unwrap();
     ready(&fixture).await;
     let (jobs, configs) = (names::<Job>(&fixture).await, names::<ConfigMap>(&fixture).await);
+    overrides::create_config_map(&fixture, "settings", "value").await;
     fixture
-        .create("volume", &json!({"monitoring": {"kind": "ServiceMonitor"}}))
+        .create(
+            "volume",
+            &json!({"monitoring": {"kind": "ServiceMonitor"}, "podTemplate": {
+                "extraEnv": [{"name": "A", "configMapKeyRef": {"name": "settings", "key": "key"}}],
+            }}),
+        )
         .await
         .unwrap();
     companions_come_and_go(&fixture).await;

@@ -5,14 +5,12 @@
 //! grow), it stops for good at a first revision whose pod never becomes ready, and it would be another kind of object
 //! than the one with shared storage. So a Registry is a Deployment always, and only the strategy differs.
 
-use std::collections::BTreeMap;
-
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment};
 use k8s_openapi::api::core::v1::{
     Container, ContainerPort, HTTPGetAction, Lifecycle, LifecycleHandler, PodTemplateSpec, Probe, ResourceRequirements,
     SleepAction, TopologySpreadConstraint,
 };
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::super::config::{ADMIN_PORT, HTTP_PORT};
@@ -72,12 +70,13 @@ fn template(registry: &ValidRegistry, config_name: &str, secrets_digest: &str) -
     spec.init_containers = registry.postgres.is_none().then(|| vec![migrating(registry)]);
     spec.termination_grace_period_seconds = Some(grace_secs(registry));
     spec.topology_spread_constraints = spread(registry);
+    let mut metadata = pod::template_metadata(registry, Component::Registry);
+    metadata
+        .annotations
+        .get_or_insert_default()
+        .insert(SECRETS_DIGEST.to_owned(), secrets_digest.to_owned());
     PodTemplateSpec {
-        metadata: Some(ObjectMeta {
-            labels: Some(labels::labels(&registry.name, Component::Registry)),
-            annotations: Some(BTreeMap::from([(SECRETS_DIGEST.to_owned(), secrets_digest.to_owned())])),
-            ..ObjectMeta::default()
-        }),
+        metadata: Some(metadata),
         spec: Some(spec),
     }
 }

@@ -9,14 +9,13 @@ use k8s_openapi::api::batch::v1::{
     PodFailurePolicyRule,
 };
 use k8s_openapi::api::core::v1::{PodSpec, PodTemplateSpec};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::json;
 
 use super::super::validate::ValidRegistry;
 use super::metadata;
 use super::pod::{self, Data};
 use crate::content_hash;
-use crate::labels::{self, Component, names};
+use crate::labels::{Component, names};
 
 /// Name of the container.
 const CONTAINER: &str = "migrate";
@@ -37,7 +36,7 @@ pub(super) fn build(registry: &ValidRegistry, config_name: &str) -> Option<Job> 
         registry,
         config_name,
         Data::Scratch,
-        vec![pod::container(registry, CONTAINER, &arguments)],
+        vec![pod::migrating_container(registry, CONTAINER, &arguments)],
     );
     pod.restart_policy = Some("Never".to_owned());
     let name = names::migration_job(&registry.name, &hash(registry, &pod));
@@ -48,10 +47,7 @@ pub(super) fn build(registry: &ValidRegistry, config_name: &str) -> Option<Job> 
             active_deadline_seconds: Some(DEADLINE_SECS),
             pod_failure_policy: Some(failure_policy()),
             template: PodTemplateSpec {
-                metadata: Some(ObjectMeta {
-                    labels: Some(labels::labels(&registry.name, Component::Migration)),
-                    ..ObjectMeta::default()
-                }),
+                metadata: Some(pod::template_metadata(registry, Component::Migration)),
                 spec: Some(pod),
             },
             ..JobSpec::default()

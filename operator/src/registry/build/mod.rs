@@ -3,6 +3,7 @@
 //! The same Registry always gives the same objects, so an operator that restarts changes nothing. A new release of it
 //! changes what it builds in another way, and a pod template that is another one replaces the pods.
 
+mod additions;
 mod config_map;
 mod deployment;
 pub mod exposure;
@@ -38,8 +39,8 @@ pub const MIGRATED_BY: &str = "berth.dev/migrated-by";
 /// Everything that a Registry is made of, but for the generated Secret.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Objects {
-    /// The pods' identity, without rights.
-    pub service_account: ServiceAccount,
+    /// The pods' identity, without rights, where it is not somebody else's.
+    pub service_account: Option<ServiceAccount>,
     /// The configuration file.
     pub config_map: ConfigMap,
     /// The volume, where the operator claims it.
@@ -118,15 +119,20 @@ fn metadata(registry: &ValidRegistry, name: String, component: Component) -> Obj
     }
 }
 
-fn service_account(registry: &ValidRegistry) -> ServiceAccount {
-    ServiceAccount {
-        metadata: metadata(registry, registry.name.clone(), Component::Registry),
+fn service_account(registry: &ValidRegistry) -> Option<ServiceAccount> {
+    let settings = &registry.service_account;
+    settings.create.then(|| ServiceAccount {
+        metadata: ObjectMeta {
+            annotations: (!settings.annotations.is_empty()).then(|| settings.annotations.clone()),
+            ..metadata(registry, registry.name.clone(), Component::Registry)
+        },
         automount_service_account_token: Some(false),
         ..ServiceAccount::default()
-    }
+    })
 }
 
-/// The claim has no owner: the images outlive the Registry, and a Registry of the same name takes them up again.
+/// The claim has no owner unless the spec says so: the images outlive the Registry, and a Registry of the same name takes
+/// them up again.
 fn claim(registry: &ValidRegistry, volume: &Volume) -> Option<PersistentVolumeClaim> {
     let Volume::Claimed {
         name,
@@ -138,7 +144,7 @@ fn claim(registry: &ValidRegistry, volume: &Volume) -> Option<PersistentVolumeCl
     };
     Some(PersistentVolumeClaim {
         metadata: ObjectMeta {
-            owner_references: None,
+            owner_references: registry.deletes_volume.then(|| vec![registry.owner.clone()]),
             ..metadata(registry, name.clone(), Component::Registry)
         },
         spec: Some(PersistentVolumeClaimSpec {

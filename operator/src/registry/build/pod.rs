@@ -2,16 +2,17 @@
 //! Pod Security.
 
 use k8s_openapi::api::core::v1::{
-    Capabilities, ConfigMapVolumeSource, Container, EmptyDirVolumeSource, EnvVar, EnvVarSource, KeyToPath,
-    LocalObjectReference, PersistentVolumeClaimVolumeSource, PodSecurityContext, PodSpec, SeccompProfile,
-    SecretKeySelector, SecretVolumeSource, SecurityContext, Volume, VolumeMount,
+    Capabilities, ConfigMapVolumeSource, Container, EmptyDirVolumeSource, KeyToPath, LocalObjectReference,
+    PersistentVolumeClaimVolumeSource, PodSecurityContext, PodSpec, SeccompProfile, SecretVolumeSource,
+    SecurityContext, Volume, VolumeMount,
 };
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use super::super::config::{CONFIG_DIR, DATA_DIR, DATABASE_CA_DIR, TLS_DIR};
-use super::super::credentials::{Credential, Delivery};
+use super::super::config::{CONFIG_DIR, DATA_DIR, DATABASE_CA_DIR, STORAGE_KEY_DIR, TLS_DIR};
 use super::super::validate::ValidRegistry;
+use super::additions::{self, Role};
 use super::{config_map, exposure};
-use crate::labels::names;
+use crate::labels::{self, Component, names};
 
 /// Name of the port for clients.
 pub(super) const HTTP: &str = "http";
@@ -41,11 +42,31 @@ pub(super) fn container(registry: &ValidRegistry, name: &str, arguments: &[&str]
         image: Some(registry.image.reference.clone()),
         image_pull_policy: Some(registry.image.pull_policy.as_str().to_owned()),
         args: Some(arguments.map(str::to_owned).collect()),
-        env: Some(registry.credentials.iter().filter_map(variable).collect()),
+        env: Some(additions::variables(registry, Role::Serves)),
         volume_mounts: Some(mounts(registry)),
         security_context: Some(container_security()),
         termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
         ..Container::default()
+    }
+}
+
+/// A container that may change tables: where the spec has a user of its own for that, it is that user.
+pub(super) fn migrating_container(registry: &ValidRegistry, name: &str, arguments: &[&str]) -> Container {
+    Container {
+        env: Some(additions::variables(registry, Role::Migrates)),
+        ..container(registry, name, arguments)
+    }
+}
+
+/// Metadata of the pods of `component`, with the user's labels and annotations under the operator's own.
+pub(super) fn template_metadata(registry: &ValidRegistry, component: Component) -> ObjectMeta {
+    let mut labels = registry.template.labels.clone();
+    labels.extend(labels::labels(&registry.name, component));
+    let annotations = &registry.template.annotations;
+    ObjectMeta {
+        labels: Some(labels),
+        annotations: (!annotations.is_empty()).then(|| annotations.clone()),
+        ..ObjectMeta::default()
     }
 }
 
@@ -57,37 +78,22 @@ pub(super) fn spec(registry: &ValidRegistry, config_name: &str, data: Data, cont
         .iter()
         .map(|name| LocalObjectReference { name: name.clone() });
     let pull_secrets: Vec<_> = pull_secrets.collect();
+    let placement = &registry.placement;
     PodSpec {
         containers,
-        service_account_name: Some(registry.name.clone()),
+        service_account_name: Some(registry.service_account_name().to_owned()),
         automount_service_account_token: Some(false),
         // A Service named `berth` would put variables into every pod that begin with the registry's own prefix.
         enable_service_links: Some(false),
         image_pull_secrets: (!pull_secrets.is_empty()).then_some(pull_secrets),
         security_context: Some(pod_security()),
         volumes: Some(volumes(registry, config_name, data)),
+        node_selector: (!placement.node_selector.is_empty()).then(|| placement.node_selector.clone()),
+        tolerations: additions::tolerations(registry),
+        affinity: placement.affinity.clone(),
+        priority_class_name: placement.priority_class.clone(),
         ..PodSpec::default()
     }
-}
-
-fn variable(credential: &Credential) -> Option<EnvVar> {
-    let name = match credential.delivery {
-        Delivery::Variable(name) | Delivery::SecretVariable(name) => name,
-        Delivery::File | Delivery::ReloadedFile | Delivery::Elsewhere => return None,
-    };
-    let selector = SecretKeySelector {
-        name: credential.secret.clone(),
-        key: credential.key.clone(),
-        optional: None,
-    };
-    Some(EnvVar {
-        name: name.to_owned(),
-        value_from: Some(EnvVarSource {
-            secret_key_ref: Some(selector),
-            ..EnvVarSource::default()
-        }),
-        ..EnvVar::default()
-    })
 }
 
 fn mounts(registry: &ValidRegistry) -> Vec<VolumeMount> {
@@ -107,6 +113,12 @@ fn mounts(registry: &ValidRegistry) -> Vec<VolumeMount> {
     }
     if registry.tls.is_some() {
         mounts.push(mount("tls", TLS_DIR, true));
+    }
+    if registry.storage_key.is_some() {
+        mounts.push(mount("storage-key", STORAGE_KEY_DIR, true));
+    }
+    for volume in &registry.template.extra_volumes {
+        mounts.push(mount(&additions::volume_name(volume), &volume.mount_path, true));
     }
     mounts
 }
@@ -144,19 +156,29 @@ fn volumes(registry: &ValidRegistry, config_name: &str, data: Data) -> Vec<Volum
         }),
         ..Volume::default()
     });
-    let tls = registry.tls.as_ref().map(|source| Volume {
-        name: "tls".to_owned(),
+    let tls = registry.tls.as_ref().map(|source| {
+        let secret = exposure::secret_name(source, names::certificate(&registry.name));
+        whole_secret("tls", &secret)
+    });
+    let key = registry
+        .storage_key
+        .as_deref()
+        .map(|secret| whole_secret("storage-key", secret));
+    let further = [ca, tls, key].into_iter().flatten();
+    let own = [config, data, scratch("tmp")].into_iter().chain(further);
+    own.chain(additions::volumes(registry)).collect()
+}
+
+/// A volume with every key of a Secret.
+pub(super) fn whole_secret(name: &str, secret: &str) -> Volume {
+    Volume {
+        name: name.to_owned(),
         secret: Some(SecretVolumeSource {
-            secret_name: Some(exposure::secret_name(source, names::certificate(&registry.name))),
+            secret_name: Some(secret.to_owned()),
             ..SecretVolumeSource::default()
         }),
         ..Volume::default()
-    });
-    [config, data, scratch("tmp")]
-        .into_iter()
-        .chain(ca)
-        .chain(tls)
-        .collect()
+    }
 }
 
 fn scratch(name: &str) -> Volume {

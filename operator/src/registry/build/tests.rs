@@ -136,7 +136,7 @@ fn the_claim_outlives_the_registry_and_everything_else_goes_with_it() {
 
     assert_eq!(objects.claim.unwrap().metadata.owner_references, None);
     let owned = [
-        objects.service_account.metadata,
+        objects.service_account.unwrap().metadata,
         objects.config_map.metadata,
         objects.service.metadata,
         objects.admin_service.metadata,

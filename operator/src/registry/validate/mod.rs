@@ -3,18 +3,20 @@
 mod contradictions;
 mod names_taken;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use k8s_openapi::api::core::v1::{Affinity, PersistentVolumeClaim};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::Resource;
 use serde_json::Value;
 
 use super::config;
-use super::credentials::{self, Credential};
+use super::credentials::{self, Credential, Wholes};
 use super::observe::Observed;
 use super::quantity;
 use crate::api::Registry;
+use crate::api::collection::DeletionPolicy;
 use crate::api::conditions::Reason;
 use crate::api::database::{CertificateRef, Postgres};
 use crate::api::exposure::{Certificate, Exposure};
@@ -22,6 +24,7 @@ use crate::api::image::{PullPolicy, SecretRef};
 use crate::api::network::{Monitoring, NetworkSettings};
 use crate::api::registry::Resources;
 use crate::api::scaling::{Autoscaling, Disruption, Spread};
+use crate::api::scheduling::{PodTemplate, ServiceAccountSettings, Toleration};
 use crate::api::service::ServiceSettings;
 use crate::api::storage::VolumeClaim;
 use crate::labels::names;
@@ -72,6 +75,20 @@ pub struct ValidRegistry {
     pub monitoring: Option<Monitoring>,
     /// Ports of the database and the object store.
     pub remote_ports: Vec<i32>,
+    /// Whether pods prove to a cloud who they are, with no key of their own.
+    pub has_cloud_identity: bool,
+    /// Where pods run.
+    pub placement: Placement,
+    /// What is added to every pod.
+    pub template: PodTemplate,
+    /// The identity of the pods.
+    pub service_account: ServiceAccountSettings,
+    /// What pods refer to as a whole.
+    pub wholes: Wholes,
+    /// Whether the claimed volume goes when the Registry goes.
+    pub deletes_volume: bool,
+    /// Whether there is a key file of a cloud's account, and its Secret.
+    pub storage_key: Option<String>,
     /// Processor and memory of a pod.
     pub resources: Resources,
     /// The whole configuration file.
@@ -98,8 +115,31 @@ impl ValidRegistry {
 
     /// Whether pods prove to a cloud who they are, with no key of their own.
     pub fn has_cloud_identity(&self) -> bool {
-        false
+        self.has_cloud_identity
     }
+
+    /// Every key and value of what pods have mounted or read as a whole.
+    pub fn mounted(&self, observed: &Observed) -> Vec<Vec<u8>> {
+        credentials::mounted(&self.wholes, &observed.secrets, &observed.referred_config_maps)
+    }
+
+    /// The `ServiceAccount` of the pods.
+    pub fn service_account_name(&self) -> &str {
+        self.service_account.name.as_deref().unwrap_or(&self.name)
+    }
+}
+
+/// Where pods run.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Placement {
+    /// Labels that a node must have.
+    pub node_selector: BTreeMap<String, String>,
+    /// Taints that do not matter.
+    pub tolerations: Vec<Toleration>,
+    /// What draws pods to nodes or keeps them from one another.
+    pub affinity: Option<Affinity>,
+    /// How important pods are.
+    pub priority_class: Option<String>,
 }
 
 /// What runs.
@@ -170,6 +210,10 @@ pub fn validate(registry: &Registry, observed: &Observed, defaults: &Defaults) -
         credentials::missing(&credentials, &observed.secrets),
     )?;
     refuse_any(Reason::SecretMissing, emptied_http_secret(&name, observed))?;
+    refuse_any(
+        Reason::ReferenceMissing,
+        credentials::missing_wholes(registry, &observed.secrets, &observed.referred_config_maps),
+    )?;
     credentials.push(credentials::http_secret(&name));
 
     let spec = &registry.spec;
@@ -189,6 +233,20 @@ pub fn validate(registry: &Registry, observed: &Observed, defaults: &Defaults) -
         network: spec.network_policy.clone(),
         monitoring: spec.monitoring.clone(),
         remote_ports: remote_ports(registry),
+        has_cloud_identity: has_cloud_identity(registry),
+        placement: Placement {
+            node_selector: spec.node_selector.clone(),
+            tolerations: spec.tolerations.clone(),
+            affinity: affinity(registry),
+            priority_class: spec.priority_class_name.clone(),
+        },
+        template: spec.pod_template.clone().unwrap_or_default(),
+        service_account: spec.service_account.clone().unwrap_or_default(),
+        wholes: credentials::wholes(registry),
+        deletes_volume: spec.deletion_policy == Some(DeletionPolicy::Delete),
+        storage_key: registry
+            .gcs()
+            .and_then(|gcs| Some(gcs.credentials_ref.as_ref()?.name.clone())),
         resources: spec.resources.clone().unwrap_or_default(),
         config: config::merged(registry),
         drain_timeout: drain_timeout.unwrap_or_default(),
@@ -218,7 +276,7 @@ fn drain_timeout(registry: &Registry) -> Result<Duration, String> {
 }
 
 fn is_shared(registry: &Registry) -> bool {
-    registry.postgres().is_some() && registry.s3().is_some()
+    registry.postgres().is_some() && registry.has_bucket()
 }
 
 fn replicas(registry: &Registry) -> i32 {
@@ -232,10 +290,33 @@ fn replicas(registry: &Registry) -> i32 {
 /// The ports that pods must reach on other machines.
 fn remote_ports(registry: &Registry) -> Vec<i32> {
     let mut ports: Vec<i32> = registry.postgres().map(|postgres| postgres.port).into_iter().collect();
-    if let Some(s3) = registry.s3() {
-        ports.push(s3.endpoint.as_deref().map_or(443, url_port));
+    let endpoint = registry
+        .s3()
+        .and_then(|s3| s3.endpoint.as_deref())
+        .or_else(|| registry.azure()?.endpoint.as_deref())
+        .or_else(|| registry.gcs()?.endpoint.as_deref());
+    if registry.has_bucket() {
+        ports.push(endpoint.map_or(443, url_port));
+    }
+    if has_cloud_identity(registry) {
+        // Where tokens are exchanged.
+        ports.push(443);
     }
     ports
+}
+
+fn has_cloud_identity(registry: &Registry) -> bool {
+    let s3 = registry.s3().is_some_and(|s3| s3.credentials_ref.is_none());
+    let azure = registry
+        .azure()
+        .is_some_and(|azure| azure.access_key_ref.is_none() && azure.sas_token_ref.is_none());
+    let gcs = registry.gcs().is_some_and(|gcs| gcs.credentials_ref.is_none());
+    s3 || azure || gcs
+}
+
+/// What [`contradictions`] has found to be one.
+fn affinity(registry: &Registry) -> Option<Affinity> {
+    serde_json::from_value(registry.spec.affinity.clone()?).ok()
 }
 
 /// The port of an `http` or `https` URL.

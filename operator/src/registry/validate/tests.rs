@@ -58,7 +58,7 @@ fn two_replicas_on_a_volume_are_refused_with_the_remedy() {
 
     assert_eq!(refusal.reason, Reason::InvalidSpec);
     assert!(
-        refusal.problems[0].contains("set database.postgres and storage.s3"),
+        refusal.problems[0].contains("set database.postgres and a bucket"),
         "{refusal:?}"
     );
 }
@@ -123,9 +123,7 @@ fn a_claim_that_outlived_its_registry_keeps_its_larger_size() {
 #[test]
 fn an_emptied_generated_secret_is_refused_with_the_way_to_a_new_one() {
     let mut observed = observed();
-    observed
-        .secrets
-        .insert("images-http".to_owned(), std::collections::BTreeMap::new());
+    observed.secrets.insert("images-http".to_owned(), BTreeMap::new());
 
     let refusal = refusal(&registry(&json!({})), &observed);
 

@@ -1,10 +1,12 @@
 //! The configuration file of the pods: the user's free part under the operator's own keys; pure.
 
+mod collection;
+mod storage;
+
 use serde_json::{Map, Value, json};
 
 use crate::api::Registry;
 use crate::api::database::Postgres;
-use crate::api::storage::S3Storage;
 
 /// Where the volume is in a pod.
 pub const DATA_DIR: &str = "/var/lib/berth";
@@ -14,6 +16,10 @@ pub const CONFIG_DIR: &str = "/etc/berth";
 pub const DATABASE_CA_DIR: &str = "/etc/berth-database-ca";
 /// Where the certificate of the pods is in a pod.
 pub const TLS_DIR: &str = "/etc/berth-tls";
+/// Where the key file of a cloud's account is in a pod.
+pub const STORAGE_KEY_DIR: &str = "/etc/berth-storage";
+/// The key of the Secret, and the name of the file in that folder.
+pub const STORAGE_KEY_FILE: &str = "key.json";
 /// The port for clients.
 pub const HTTP_PORT: i32 = 5000;
 /// The port for probes, metrics and the management API.
@@ -46,7 +52,61 @@ const OWNED: &[(&str, &str)] = &[
     ("storage.s3.root_directory", "use spec.storage.s3.rootDirectory"),
     ("storage.s3.access_key_id", "use spec.storage.s3.credentialsRef"),
     ("storage.s3.secret_access_key", "use spec.storage.s3.credentialsRef"),
+    ("storage.azure", "use spec.storage.azure"),
+    ("storage.gcs", "use spec.storage.gcs"),
+    ("storage.redirect.key", "use spec.storage.redirect.cdn.keyRef"),
 ];
+
+/// Keys that may also be said in `config`, as long as the field of the spec is not used.
+fn said_twice(registry: &Registry) -> Vec<String> {
+    let spec = &registry.spec;
+    let storage = spec.storage.as_ref();
+    let s3 = registry.s3();
+    let fields = [
+        ("gc", "gc", spec.gc.is_some()),
+        ("deletion", "deletion", spec.deletion.is_some()),
+        (
+            "storage.redirect",
+            "storage.redirect",
+            storage.is_some_and(|storage| storage.redirect.is_some()),
+        ),
+        (
+            "storage.s3.path_style",
+            "storage.s3.pathStyle",
+            s3.is_some_and(|s3| s3.path_style.is_some()),
+        ),
+        (
+            "storage.s3.checksum",
+            "storage.s3.checksum",
+            s3.is_some_and(|s3| s3.checksum.is_some()),
+        ),
+        (
+            "storage.s3.equal_parts",
+            "storage.s3.equalParts",
+            s3.is_some_and(|s3| s3.equal_parts.is_some()),
+        ),
+        (
+            "storage.s3.public_endpoint",
+            "storage.s3.publicEndpoint",
+            s3.is_some_and(|s3| s3.public_endpoint.is_some()),
+        ),
+        (
+            "database.max_connections",
+            "database.postgres.maxConnections",
+            registry
+                .postgres()
+                .is_some_and(|postgres| postgres.max_connections.is_some()),
+        ),
+    ];
+    let twice = fields
+        .into_iter()
+        .filter(|(path, _, is_used)| *is_used && at(&spec.config, path).is_some());
+    twice
+        .map(|(path, field, _)| {
+            format!("spec.config.{path} and spec.{field} say the same thing: remove spec.config.{path}")
+        })
+        .collect()
+}
 
 /// What is wrong with `config`, in words that say what to do instead.
 pub fn problems(registry: &Registry) -> Vec<String> {
@@ -56,6 +116,8 @@ pub fn problems(registry: &Registry) -> Vec<String> {
         .filter(|(path, _)| at(config, path).is_some())
         .map(|(path, remedy)| format!("spec.config.{path} belongs to the operator: {remedy}"))
         .collect();
+    problems.extend(said_twice(registry));
+    problems.extend(collection::problems(registry));
     problems.extend(sections().filter_map(|section| not_a_mapping(config, &section)));
     if registry.s3().is_none() && at(config, "storage.s3").is_some() {
         problems.push("spec.config.storage.s3 has no bucket to speak about: use spec.storage.s3".to_owned());
@@ -65,9 +127,20 @@ pub fn problems(registry: &Registry) -> Vec<String> {
 
 /// The parents of owned keys, which must be mappings for the operator's keys to go in.
 fn sections() -> impl Iterator<Item = String> {
-    ["http", "http.tls", "admin", "database", "storage", "storage.s3", "log"]
-        .into_iter()
-        .map(str::to_owned)
+    [
+        "http",
+        "http.tls",
+        "admin",
+        "database",
+        "storage",
+        "storage.s3",
+        "storage.redirect",
+        "gc",
+        "deletion",
+        "log",
+    ]
+    .into_iter()
+    .map(str::to_owned)
 }
 
 fn not_a_mapping(config: &Map<String, Value>, section: &str) -> Option<String> {
@@ -100,10 +173,7 @@ fn operators_part(registry: &Registry) -> Value {
         "http": {"listen": format!("0.0.0.0:{HTTP_PORT}")},
         "admin": {"listen": format!("0.0.0.0:{ADMIN_PORT}")},
     });
-    match registry.s3() {
-        Some(s3) => part["storage"]["s3"] = s3_part(s3),
-        None => part["storage"]["filesystem"]["root_directory"] = json!(format!("{DATA_DIR}/blobs")),
-    }
+    part["storage"] = storage::part(registry);
     if registry.spec.tls.is_some() {
         part["http"]["tls"] = json!({
             "certificate_file": format!("{TLS_DIR}/tls.crt"), "key_file": format!("{TLS_DIR}/tls.key"),
@@ -112,22 +182,22 @@ fn operators_part(registry: &Registry) -> Value {
     if let Some(postgres) = registry.postgres() {
         part["database"] = database_part(postgres);
     }
-    part
-}
-
-fn s3_part(s3: &S3Storage) -> Value {
-    let mut part = json!({"bucket": s3.bucket, "region": s3.region});
-    if let Some(endpoint) = &s3.endpoint {
-        part["endpoint"] = json!(endpoint);
-    }
-    if !s3.root_directory.is_empty() {
-        part["root_directory"] = json!(s3.root_directory);
+    for (section, keys) in [
+        ("gc", registry.spec.gc.as_ref().map(collection::gc)),
+        ("deletion", registry.spec.deletion.as_ref().map(collection::deletion)),
+    ] {
+        if let Some(keys) = keys {
+            part[section] = keys;
+        }
     }
     part
 }
 
 fn database_part(postgres: &Postgres) -> Value {
     let mut part = json!({"url": database_url(postgres)});
+    if let Some(connections) = postgres.max_connections {
+        part["max_connections"] = json!(connections);
+    }
     if let Some(ca) = &postgres.ca_ref {
         part["ca_file"] = json!(format!("{DATABASE_CA_DIR}/{}", ca.key));
     }
