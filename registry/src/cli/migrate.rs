@@ -5,7 +5,7 @@ use super::{Output, Settings, load, say};
 use crate::config::Config;
 use crate::metadata::Metadata;
 use crate::metadata::migrations::{
-    self, Contract, MigrationError, MigrationSet, Phase, Preflight, Report, SchemaStatus, Scope, ids,
+    self, Contract, MigrationError, MigrationSet, Phase, Preflight, Problem, Report, SchemaStatus, Scope, ids,
 };
 use crate::{release, server, telemetry};
 use clap::{Args, Subcommand};
@@ -259,8 +259,15 @@ pub(super) fn contract() -> anyhow::Result<()> {
 pub(super) async fn preflight(args: PreflightArgs) -> anyhow::Result<()> {
     let config = load(args.settings)?.config;
     let found = find_out(&config).await;
+    let against = found.as_ref().ok().and_then(|found| against(&found.problems));
     let told = match &found {
-        Ok(found) => json!(found),
+        Ok(found) => {
+            let mut told = json!(found);
+            if let Some(Unfit(why)) = &against {
+                told["error"] = json!(why);
+            }
+            told
+        }
         Err(failed) => json!({"version": release::version(), "error": telemetry::causes(failed.as_ref())}),
     };
     tell(args.termination_log, &told);
@@ -270,15 +277,17 @@ pub(super) async fn preflight(args: PreflightArgs) -> anyhow::Result<()> {
         (Output::Text, Ok(found)) => show(found),
         (Output::Text, Err(_)) => {}
     }
-    let problems = found?.problems;
-    if problems.is_empty() {
-        return Ok(());
-    }
-    let all: Vec<String> = problems
+    found?;
+    against.map_or(Ok(()), |against| Err(against.into()))
+}
+
+/// All that speaks against it, in one text.
+fn against(problems: &[Problem]) -> Option<Unfit> {
+    let told = problems
         .iter()
-        .map(|problem| format!("{}; {}", problem.message, problem.remedy))
-        .collect();
-    Err(Unfit(all.join(". ")).into())
+        .map(|problem| format!("{}; {}", problem.message, problem.remedy));
+    let told: Vec<String> = told.collect();
+    (!told.is_empty()).then(|| Unfit(told.join(". ")))
 }
 
 async fn find_out(config: &Config) -> anyhow::Result<Preflight> {

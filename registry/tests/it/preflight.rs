@@ -137,6 +137,7 @@ async fn a_release_below_the_floor_of_the_database_is_refused_with_what_to_do() 
     assert_eq!(found.said["database"]["floor"], FUTURE.to_string());
     let remedy = found.said["problems"][0]["remedy"].as_str().unwrap();
     assert!(remedy.contains("newer version"), "{remedy}");
+    assert!(found.said["error"].as_str().unwrap().contains(remedy), "{}", found.said);
     let told = moved.last_words["error"].as_str().unwrap();
     assert!(
         told.contains("newer than this program can serve") && told.contains("newer version"),

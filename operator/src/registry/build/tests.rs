@@ -99,6 +99,25 @@ fn postgres_is_migrated_by_a_job_and_pods_are_replaced_one_by_one() {
 }
 
 #[test]
+fn a_migration_is_bounded_as_the_spec_says_and_some_failures_are_for_people() {
+    let said = json!({"migrations": {"pre": {
+        "activeDeadline": "2m", "retries": 0, "lockTimeout": "1s", "statementTimeout": "90s",
+    }}});
+
+    let job = objects(&production(&said)).migration.unwrap().spec.unwrap();
+
+    let arguments = job.template.spec.unwrap().containers[0].args.clone().unwrap();
+    let waits = ["--lock-timeout", "1000ms", "--statement-timeout", "90000ms"];
+    assert!(arguments.windows(4).any(|four| four == waits), "{arguments:?}");
+    assert_eq!((job.active_deadline_seconds, job.backoff_limit), (Some(120), Some(0)));
+    let policy = json!(job.pod_failure_policy.unwrap().rules);
+    assert_eq!(policy[0]["action"], "FailJob");
+    assert_eq!(policy[0]["onExitCodes"]["values"], json!([2, 40, 50]));
+    assert_eq!(policy[1]["action"], "Ignore");
+    assert_eq!(policy[1]["onExitCodes"]["values"], json!([20, 21]));
+}
+
+#[test]
 fn a_migration_is_named_after_the_registry_and_everything_that_its_pod_is_made_of() {
     let name = |registry: &Registry| objects(registry).migration.unwrap().metadata.name.unwrap();
     let first = name(&production(&json!({})));

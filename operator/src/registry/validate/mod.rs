@@ -23,6 +23,7 @@ use crate::api::exposure::{Certificate, Exposure};
 use crate::api::image::{PullPolicy, SecretRef};
 use crate::api::network::{Monitoring, NetworkSettings};
 use crate::api::registry::Resources;
+use crate::api::rollout::PreMigrations;
 use crate::api::scaling::{Autoscaling, Disruption, Spread};
 use crate::api::scheduling::{PodTemplate, ServiceAccountSettings, Toleration};
 use crate::api::service::ServiceSettings;
@@ -97,6 +98,8 @@ pub struct ValidRegistry {
     pub drain_timeout: Duration,
     /// The keys of Secrets that pods read, the generated one among them.
     pub credentials: Vec<Credential>,
+    /// How the Job that migrates is bounded.
+    pub migrations: PreMigrations,
 }
 
 impl ValidRegistry {
@@ -253,6 +256,7 @@ pub fn validate(registry: &Registry, observed: &Observed, defaults: &Defaults) -
         credentials,
         name,
         uid,
+        migrations: pre_migrations(registry),
     })
 }
 
@@ -277,6 +281,13 @@ fn drain_timeout(registry: &Registry) -> Result<Duration, String> {
 
 fn is_shared(registry: &Registry) -> bool {
     registry.postgres().is_some() && registry.has_bucket()
+}
+
+fn pre_migrations(registry: &Registry) -> PreMigrations {
+    let migrations = registry.spec.migrations.as_ref();
+    migrations
+        .and_then(|migrations| migrations.pre.clone())
+        .unwrap_or_default()
 }
 
 fn replicas(registry: &Registry) -> i32 {
