@@ -20,9 +20,10 @@ use kube::runtime::controller::{self, Action};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::{Controller, watcher};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use crate::admin::Readiness;
-use crate::api::Registry;
+use crate::api::{Registry, RegistryStatus};
 use crate::context::Context;
 use crate::error::{self, Error, LIMIT, Retry};
 use crate::foreign;
@@ -126,9 +127,28 @@ async fn run_one(controller: Controller<Registry>, context: Arc<Context>) {
         .await;
 }
 
-/// One pass, counted, and cut off when it takes too long.
+/// One pass, with an id of its own in what it logs.
 async fn reconcile(registry: Arc<Registry>, context: Arc<Context>) -> Result<Action, Error> {
+    let span = tracing::info_span!(
+        "reconcile",
+        kind = KIND,
+        namespace = %registry.namespace().unwrap_or_default(),
+        registry = %registry.name_any(),
+        generation = registry.metadata.generation,
+        pass = %format_args!("{:016x}", rand::random::<u64>()),
+    );
+    Box::pin(timed(registry, context)).instrument(span).await
+}
+
+/// One pass, counted, and cut off when it takes too long.
+async fn timed(registry: Arc<Registry>, context: Arc<Context>) -> Result<Action, Error> {
     let began = Instant::now();
+    let (namespace, nothing) = (registry.namespace().unwrap_or_default(), RegistryStatus::default());
+    let status = registry.status.as_ref().unwrap_or(&nothing);
+    context
+        .metrics
+        .rollouts
+        .observe(&namespace, &registry.name_any(), status);
     let object = ObjectRef::from_obj(registry.as_ref()).to_string();
     let pass = tokio::time::timeout(LIMIT, registry::reconcile(registry, Arc::clone(&context))).await;
     let pass = pass.unwrap_or(Err(Error::TimedOut));
@@ -159,6 +179,10 @@ fn retry(registry: Arc<Registry>, error: &Error, context: Arc<Context>) -> Actio
 fn note(failed: &controller::Error<Error, watcher::Error>, context: &Context) {
     let (what, cause): (String, &dyn std::error::Error) = match failed {
         controller::Error::ObjectNotFound(object) => {
+            context
+                .metrics
+                .rollouts
+                .forget(object.namespace.as_deref().unwrap_or_default(), &object.name);
             let object = object.to_string();
             context.silences.forget(&object);
             return context.failures.forget(&object);

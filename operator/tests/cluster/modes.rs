@@ -54,6 +54,19 @@ async fn assert_nothing_was_refused(program: &Program) {
     assert!(!program.log().contains("orbidden"), "{}", program.log());
 }
 
+/// In the log as JSON, what a pass writes down has the pass's id and the Registry's name.
+fn assert_each_line_tells_its_pass(log: &str) {
+    let lines = log
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let applied: Vec<_> = lines.filter(|line| line["fields"]["kind"] == "Deployment").collect();
+    assert!(!applied.is_empty(), "{log}");
+    for line in applied {
+        assert_eq!(line["span"]["registry"], "images", "{line}");
+        assert_eq!(line["span"]["pass"].as_str().unwrap().len(), 16, "{line}");
+    }
+}
+
 /// Whether the installed operator may do that.
 async fn may(installed: &Fixture, namespace: &str, (group, resource, verb): (&str, &str, &str)) -> bool {
     let review: SubjectAccessReview = serde_json::from_value(json!({"spec": {
@@ -82,6 +95,7 @@ async fn an_operator_of_two_namespaces_works_in_these_and_may_nothing_elsewhere(
 
     assert!(other.api::<Deployment>().get_opt("images").await.unwrap().is_none());
     assert_nothing_was_refused(&program).await;
+    assert_each_line_tells_its_pass(&program.log());
     assert!(may(&home, &first.namespace, ("apps", "deployments", "patch")).await);
     for permission in [
         ("apps", "deployments", "patch"),

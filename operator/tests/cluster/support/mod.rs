@@ -294,6 +294,11 @@ async fn config(kubeconfig: &Kubeconfig, user: Option<&str>) -> Config {
     config
 }
 
+/// What the user of that name can do.
+pub(crate) async fn client_of(user: &str) -> Client {
+    client(&kubeconfig(), Some(user)).await
+}
+
 async fn client_of_operator(kubeconfig: &Kubeconfig) -> Client {
     client(kubeconfig, Some(OPERATOR_USER)).await
 }

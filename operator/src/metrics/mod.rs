@@ -1,4 +1,6 @@
-//! What the operator counts. Labels come from closed sets: never a name, never a text.
+//! What the operator counts. Labels come from closed sets; those of roll-outs name the Registry too.
+
+mod rollouts;
 
 use std::time::Duration;
 
@@ -8,6 +10,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
+
+pub use rollouts::Rollouts;
 
 /// How a pass ended.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -29,6 +33,23 @@ struct Asked {
     resource: String,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Notified {
+    sink: &'static str,
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Unmeasured {
+    source: &'static str,
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Version {
+    version: &'static str,
+}
+
 /// The operator's metrics.
 #[derive(Clone, Debug)]
 pub struct Metrics {
@@ -37,6 +58,10 @@ pub struct Metrics {
     seconds: Histogram,
     requests: Family<Asked, Counter>,
     leads: Gauge,
+    notifications: Family<Notified, Counter>,
+    measure_errors: Family<Unmeasured, Counter>,
+    /// What is counted of roll-outs.
+    pub rollouts: Rollouts,
 }
 
 impl Metrics {
@@ -48,6 +73,9 @@ impl Metrics {
             seconds: Histogram::new(exponential_buckets(0.005, 2.0, 12)),
             requests: Family::default(),
             leads: Gauge::default(),
+            notifications: Family::default(),
+            measure_errors: Family::default(),
+            rollouts: Rollouts::register(registry.sub_registry_with_prefix("berth_rollout")),
         };
         let operator = registry.sub_registry_with_prefix("berth_operator");
         operator.register(
@@ -70,8 +98,34 @@ impl Metrics {
             "Requests to the API server, by permission",
             metrics.requests.clone(),
         );
+        operator.register(
+            "notifications",
+            "Notifications, by the kind of their receiver and how they ended",
+            metrics.notifications.clone(),
+        );
+        operator.register(
+            "measure_errors",
+            "Measurements that could not be had, by source and why",
+            metrics.measure_errors.clone(),
+        );
+        let version = Family::<Version, Gauge>::default();
+        let label = Version {
+            version: env!("CARGO_PKG_VERSION"),
+        };
+        version.get_or_create(&label).set(1);
+        operator.register("info", "1, with the operator's version", version);
         operator.register("leader", "1 while this operator leads", metrics.leads.clone());
         metrics
+    }
+
+    /// Counts a notification; `sink` and `result` are words of closed sets.
+    pub fn notified(&self, sink: &'static str, result: &'static str) {
+        self.notifications.get_or_create(&Notified { sink, result }).inc();
+    }
+
+    /// Counts a measurement that could not be had; `source` and `reason` are words of closed sets.
+    pub fn unmeasured(&self, source: &'static str, reason: &'static str) {
+        self.measure_errors.get_or_create(&Unmeasured { source, reason }).inc();
     }
 
     /// Says whether this operator leads.

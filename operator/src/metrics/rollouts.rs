@@ -1,0 +1,482 @@
+//! What is counted of roll-outs: all of it follows from one status of a Registry to the next.
+//!
+//! The counters begin anew with each operator. What it finds when it begins is shown, and not counted a second time.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+use crate::api::RegistryStatus;
+use crate::api::rollout::RolloutState;
+
+/// From a second to a day.
+const SECONDS: [f64; 14] = [
+    1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 7200.0, 14_400.0, 28_800.0, 86_400.0,
+];
+/// Decisions that pass over a gate.
+const OVERRIDES: [&str; 4] = ["promote", "skip-step", "skip-analysis", "retry"];
+
+type Number = Gauge<f64, AtomicU64>;
+type Times<L> = Family<L, Histogram, fn() -> Histogram>;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Named {
+    namespace: String,
+    registry: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct InPhase {
+    namespace: String,
+    registry: String,
+    phase: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
+struct Checked {
+    namespace: String,
+    registry: String,
+    check: String,
+    stage: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Phase {
+    phase: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Ended {
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Judged {
+    verdict: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Overridden {
+    gate: &'static str,
+}
+
+/// The metrics of roll-outs.
+#[derive(Clone, Debug)]
+pub struct Rollouts {
+    phase: Family<InPhase, Gauge>,
+    phase_start: Family<Named, Number>,
+    weight: Family<Named, Gauge>,
+    refused: Family<Named, Gauge>,
+    values: Family<Checked, Number>,
+    samples: Family<Checked, Gauge>,
+    begun: Counter,
+    ended: Family<Ended, Counter>,
+    seconds: Times<Ended>,
+    phase_seconds: Times<Phase>,
+    remediation_seconds: Histogram,
+    verdicts: Family<Judged, Counter>,
+    overrides: Family<Overridden, Counter>,
+    seen: Arc<Mutex<HashMap<(String, String), Seen>>>,
+}
+
+/// What was shown last of one Registry.
+#[derive(Clone, Debug, Default)]
+struct Seen {
+    rollout: Option<RolloutState>,
+    checks: BTreeSet<Checked>,
+}
+
+fn times() -> Histogram {
+    Histogram::new(SECONDS)
+}
+
+impl Rollouts {
+    pub(super) fn register(registry: &mut Registry) -> Self {
+        let metrics = Self {
+            phase: Family::default(),
+            phase_start: Family::default(),
+            weight: Family::default(),
+            refused: Family::default(),
+            values: Family::default(),
+            samples: Family::default(),
+            begun: Counter::default(),
+            ended: Family::default(),
+            seconds: Family::new_with_constructor(times),
+            phase_seconds: Family::new_with_constructor(times),
+            remediation_seconds: times(),
+            verdicts: Family::default(),
+            overrides: Family::default(),
+            seen: Arc::default(),
+        };
+        metrics.show_states(registry);
+        metrics.show_counts(registry);
+        metrics
+    }
+
+    fn show_states(&self, registry: &mut Registry) {
+        registry.register(
+            "phase",
+            "1 for the phase of a Registry's newest roll-out",
+            self.phase.clone(),
+        );
+        registry.register(
+            "phase_start_timestamp_seconds",
+            "Since when a roll-out is in its phase",
+            self.phase_start.clone(),
+        );
+        registry.register(
+            "canary_weight",
+            "Percent of the requests that the canary gets",
+            self.weight.clone(),
+        );
+        registry.register(
+            "refused_versions",
+            "Versions that were taken back and are not tried again",
+            self.refused.clone(),
+        );
+        registry.register(
+            "analysis_value",
+            "Share or score that the last measurement found, by check and stage",
+            self.values.clone(),
+        );
+        registry.register(
+            "analysis_samples",
+            "Requests behind the last measurement, by check and stage",
+            self.samples.clone(),
+        );
+    }
+
+    fn show_counts(&self, registry: &mut Registry) {
+        registry.register("started", "Roll-outs that began", self.begun.clone());
+        registry.register("finished", "Roll-outs that ended, by how", self.ended.clone());
+        registry.register(
+            "duration_seconds",
+            "How long roll-outs took, by how they ended",
+            self.seconds.clone(),
+        );
+        registry.register(
+            "phase_duration_seconds",
+            "How long roll-outs were in a phase that they have left: AwaitingLock and AwaitingApproval are waiting",
+            self.phase_seconds.clone(),
+        );
+        registry.register(
+            "time_to_remediation_seconds",
+            "From the first sign of a failure until the old version was back",
+            self.remediation_seconds.clone(),
+        );
+        registry.register(
+            "analysis_verdicts",
+            "Measurements, by what they came to",
+            self.verdicts.clone(),
+        );
+        registry.register(
+            "gate_overrides",
+            "Decisions of people to pass over a gate, by which",
+            self.overrides.clone(),
+        );
+    }
+
+    /// Shows `status`, and counts what is new in it since it was shown last.
+    pub fn observe(&self, namespace: &str, name: &str, status: &RegistryStatus) {
+        let key = (namespace.to_owned(), name.to_owned());
+        let mut all = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(now) = &status.rollout else {
+            // Nothing was ever rolled out: later everything is new.
+            all.entry(key).or_default();
+            return;
+        };
+        let named = Named {
+            namespace: namespace.to_owned(),
+            registry: name.to_owned(),
+        };
+        let known = all.get(&key).cloned();
+        if let Some(before) = &known {
+            self.count(before.rollout.as_ref(), now);
+        }
+        let mut seen = known.unwrap_or_default();
+        self.show(&named, &seen, now);
+        self.refused
+            .get_or_create(&named)
+            .set(i64::try_from(status.refused.len()).unwrap_or(i64::MAX));
+        self.show_checks(&named, &mut seen, now);
+        seen.rollout = Some(now.clone());
+        all.insert(key, seen);
+    }
+
+    /// Shows nothing more of a Registry that is gone.
+    pub fn forget(&self, namespace: &str, name: &str) {
+        let key = (namespace.to_owned(), name.to_owned());
+        let Some(seen) = self.seen.lock().unwrap_or_else(PoisonError::into_inner).remove(&key) else {
+            return;
+        };
+        let named = Named {
+            namespace: key.0,
+            registry: key.1,
+        };
+        if let Some(rollout) = &seen.rollout {
+            self.phase.remove(&in_phase(&named, rollout));
+        }
+        self.phase_start.remove(&named);
+        for family in [&self.weight, &self.refused] {
+            family.remove(&named);
+        }
+        for check in &seen.checks {
+            self.values.remove(check);
+            self.samples.remove(check);
+        }
+    }
+
+    fn show(&self, named: &Named, seen: &Seen, now: &RolloutState) {
+        if let Some(before) = &seen.rollout {
+            self.phase.remove(&in_phase(named, before));
+        }
+        self.phase.get_or_create(&in_phase(named, now)).set(1);
+        self.phase_start
+            .get_or_create(named)
+            .set(now.phase_since.0.as_duration().as_secs_f64());
+        self.weight.get_or_create(named).set(now.weight.actual.into());
+    }
+
+    fn show_checks(&self, named: &Named, seen: &mut Seen, now: &RolloutState) {
+        let measurements = now.verdict.as_ref().map(|verdict| verdict.measurements.as_slice());
+        let mut checks = BTreeSet::new();
+        for measured in measurements.unwrap_or_default() {
+            let check = Checked {
+                namespace: named.namespace.clone(),
+                registry: named.registry.clone(),
+                check: measured.check.clone(),
+                stage: measured.stage.clone(),
+            };
+            // No value is not zero: then nothing is shown.
+            match measured.value {
+                Some(value) => drop(self.values.get_or_create(&check).set(value)),
+                None => drop(self.values.remove(&check)),
+            }
+            self.samples.get_or_create(&check).set(measured.samples);
+            checks.insert(check);
+        }
+        for gone in seen.checks.difference(&checks) {
+            self.values.remove(gone);
+            self.samples.remove(gone);
+        }
+        seen.checks = checks;
+    }
+
+    fn count(&self, before: Option<&RolloutState>, now: &RolloutState) {
+        let before = before.filter(|before| before.id == now.id);
+        if before.is_none() {
+            self.begun.inc();
+        }
+        if before.is_some_and(|before| before.phase == now.phase && before.phase_since == now.phase_since) {
+            return self.count_within(before, now);
+        }
+        if let Some(before) = before {
+            let label = Phase {
+                phase: before.phase.as_str(),
+            };
+            self.phase_seconds
+                .get_or_create(&label)
+                .observe(seconds(&before.phase_since, &now.phase_since));
+        }
+        if now.phase.is_final() {
+            self.count_end(now);
+        }
+        self.count_within(before, now);
+    }
+
+    fn count_end(&self, now: &RolloutState) {
+        let result = Ended {
+            result: now.phase.as_str(),
+        };
+        self.ended.get_or_create(&result).inc();
+        let Some(finished) = &now.finished_at else { return };
+        self.seconds
+            .get_or_create(&result)
+            .observe(seconds(&now.started_at, finished));
+        if let Some(failed) = &now.failed_at {
+            self.remediation_seconds.observe(seconds(failed, finished));
+        }
+    }
+
+    fn count_within(&self, before: Option<&RolloutState>, now: &RolloutState) {
+        let judged = before
+            .and_then(|before| before.verdict.as_ref())
+            .map(|verdict| &verdict.at);
+        if let Some(verdict) = &now.verdict
+            && judged != Some(&verdict.at)
+        {
+            let label = Judged {
+                verdict: verdict.word.clone(),
+            };
+            self.verdicts.get_or_create(&label).inc();
+        }
+        let taken = before.map(|before| before.decisions.as_slice()).unwrap_or_default();
+        for decision in now.decisions.iter().filter(|decision| !taken.contains(decision)) {
+            if let Some(gate) = OVERRIDES.into_iter().find(|gate| *gate == decision.kind) {
+                self.overrides.get_or_create(&Overridden { gate }).inc();
+            }
+        }
+    }
+}
+
+fn in_phase(named: &Named, rollout: &RolloutState) -> InPhase {
+    InPhase {
+        namespace: named.namespace.clone(),
+        registry: named.registry.clone(),
+        phase: rollout.phase.as_str(),
+    }
+}
+
+fn seconds(from: &Time, to: &Time) -> f64 {
+    to.0.duration_since(from.0).as_secs_f64().max(0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    struct Shown {
+        registry: Registry,
+        rollouts: Rollouts,
+    }
+
+    impl Shown {
+        fn new() -> Self {
+            let mut registry = Registry::default();
+            let rollouts = Rollouts::register(registry.sub_registry_with_prefix("berth_rollout"));
+            Self { registry, rollouts }
+        }
+
+        fn observe(&self, rollout: &Value) {
+            let status = serde_json::from_value(json!({"rollout": rollout})).unwrap();
+            self.rollouts.observe("team", "images", &status);
+        }
+
+        /// The value of a line, without its `berth_rollout_`.
+        fn value(&self, series: &str) -> Option<f64> {
+            let mut text = String::new();
+            prometheus_client::encoding::text::encode(&mut text, &self.registry).unwrap();
+            let series = format!("berth_rollout_{series} ");
+            let line = text.lines().find(|line| line.starts_with(&series))?;
+            line.strip_prefix(&series)?.parse().ok()
+        }
+    }
+
+    fn rollout(id: &str, phase: &str, minute: u32) -> Value {
+        json!({
+            "id": id, "to": {"image": "i", "revision": "r"}, "trigger": "Version", "strategy": "Canary",
+            "phase": phase, "phaseSince": format!("2026-01-01T00:{minute:02}:00Z"),
+            "startedAt": "2026-01-01T00:00:00Z", "reason": "", "message": "",
+        })
+    }
+
+    const IMAGES: &str = r#"namespace="team",registry="images""#;
+
+    #[test]
+    fn a_roll_out_is_counted_when_it_begins_and_when_it_ends_and_its_phases_by_how_long_they_took() {
+        let shown = Shown::new();
+        shown.rollouts.observe("team", "images", &RegistryStatus::default());
+        for (phase, minute) in [("Preflight", 0), ("AwaitingLock", 1), ("CanaryAnalyzing", 6)] {
+            shown.observe(&rollout("a", phase, minute));
+            shown.observe(&rollout("a", phase, minute));
+        }
+        let mut last = rollout("a", "RolledBack", 8);
+        last["failedAt"] = json!("2026-01-01T00:07:00Z");
+        last["finishedAt"] = json!("2026-01-01T00:08:00Z");
+        shown.observe(&last);
+        shown.observe(&last);
+
+        assert_eq!(shown.value("started_total"), Some(1.0));
+        assert_eq!(shown.value(r#"finished_total{result="RolledBack"}"#), Some(1.0));
+        assert_eq!(shown.value(r#"duration_seconds_sum{result="RolledBack"}"#), Some(480.0));
+        assert_eq!(shown.value("time_to_remediation_seconds_sum"), Some(60.0));
+        assert_eq!(
+            shown.value(r#"phase_duration_seconds_sum{phase="AwaitingLock"}"#),
+            Some(300.0)
+        );
+        assert_eq!(
+            shown.value(&format!("phase{{{IMAGES},phase=\"RolledBack\"}}")),
+            Some(1.0)
+        );
+        assert_eq!(shown.value(&format!("phase{{{IMAGES},phase=\"Preflight\"}}")), None);
+    }
+
+    #[test]
+    fn what_an_operator_finds_when_it_begins_is_shown_and_not_counted() {
+        let shown = Shown::new();
+        shown.observe(&rollout("a", "Completed", 3));
+
+        assert_eq!(
+            shown.value(&format!("phase{{{IMAGES},phase=\"Completed\"}}")),
+            Some(1.0)
+        );
+        assert_eq!(shown.value("started_total"), Some(0.0));
+        assert_eq!(shown.value(r#"finished_total{result="Completed"}"#), None);
+        shown.observe(&rollout("b", "Preflight", 4));
+        assert_eq!(shown.value("started_total"), Some(1.0));
+    }
+
+    #[test]
+    fn measurements_are_shown_as_they_were_and_a_missing_value_is_not_zero() {
+        let shown = Shown::new();
+        shown.observe(&rollout("a", "CanaryAnalyzing", 1));
+        let measured = |value: Value, at: u32| {
+            let at = format!("2026-01-01T00:{at:02}:00Z");
+            let mut rollout = rollout("a", "CanaryAnalyzing", 1);
+            rollout["verdict"] = json!({"at": at, "word": "Weak", "measurements": [
+                {"at": at, "check": "errors", "stage": "canary", "samples": 40, "value": value, "verdict": "Weak"},
+            ]});
+            rollout
+        };
+        let value = format!("analysis_value{{{IMAGES},check=\"errors\",stage=\"canary\"}}");
+
+        shown.observe(&measured(json!(0.25), 2));
+        assert_eq!(shown.value(&value), Some(0.25));
+        shown.observe(&measured(json!(null), 3));
+        assert_eq!(shown.value(&value), None);
+        let samples = format!("analysis_samples{{{IMAGES},check=\"errors\",stage=\"canary\"}}");
+        assert_eq!(shown.value(&samples), Some(40.0));
+        assert_eq!(shown.value(r#"analysis_verdicts_total{verdict="Weak"}"#), Some(2.0));
+    }
+
+    #[test]
+    fn passing_over_a_gate_is_counted_once() {
+        let shown = Shown::new();
+        shown.observe(&rollout("a", "CanaryAnalyzing", 1));
+        let mut promoted = rollout("a", "CanaryAnalyzing", 1);
+        promoted["decisions"] = json!([
+            {"at": "2026-01-01T00:02:00Z", "kind": "promote", "actor": "mary", "reason": "r"},
+            {"at": "2026-01-01T00:02:00Z", "kind": "floor", "actor": "operator", "reason": "r"},
+        ]);
+        shown.observe(&promoted);
+        shown.observe(&promoted);
+
+        assert_eq!(shown.value(r#"gate_overrides_total{gate="promote"}"#), Some(1.0));
+        assert_eq!(shown.value(r#"gate_overrides_total{gate="floor"}"#), None);
+    }
+
+    #[test]
+    fn a_registry_that_is_gone_leaves_no_series() {
+        let shown = Shown::new();
+        let mut measured = rollout("a", "CanaryAnalyzing", 1);
+        measured["verdict"] = json!({"at": "2026-01-01T00:02:00Z", "word": "Weak", "measurements": [
+            {"at": "2026-01-01T00:02:00Z", "check": "errors", "stage": "canary", "samples": 4, "value": 0.5, "verdict": "Weak"},
+        ]});
+        shown.observe(&measured);
+        shown.rollouts.forget("team", "images");
+
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &shown.registry).unwrap();
+        assert!(!text.contains("team"), "{text}");
+    }
+}
