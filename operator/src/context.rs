@@ -8,6 +8,7 @@ use crate::clock::Clock;
 use crate::cluster::Cluster;
 use crate::management::ManagementClient;
 use crate::metrics::Metrics;
+use crate::notify::Sinks;
 use crate::registry::validate::Defaults;
 
 /// The first wait after a failure.
@@ -28,6 +29,8 @@ pub struct Context {
     pub defaults: Defaults,
     /// What is counted.
     pub metrics: Metrics,
+    /// Who is told about roll-outs.
+    pub sinks: Sinks,
     /// How often each object has failed in a row.
     pub failures: Failures,
     /// How often the pods of each object have not answered in a row.

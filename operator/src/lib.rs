@@ -10,6 +10,8 @@
 //! | [`cluster`] | every request to the API server, within the table of [`rbac`] |
 //! | [`leader`] | one operator at a time |
 //! | [`locks`] | one roll-out of a group at a time, and times when none begins |
+//! | [`notify`] | telling people and programs about roll-outs |
+//! | [`outbound`] | requests to addresses that a user names |
 //! | [`foreign`] | kinds of other projects, which a cluster may not have |
 //! | [`analysis`] | whether a canary is as good as it must be |
 //! | [`ownership`] | whether an object still is as it was applied |
@@ -36,6 +38,8 @@ pub mod leader;
 pub mod locks;
 pub mod management;
 pub mod metrics;
+pub mod notify;
+pub mod outbound;
 pub mod ownership;
 pub mod rbac;
 pub mod registry;

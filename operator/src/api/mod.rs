@@ -9,6 +9,7 @@ pub mod database;
 pub mod exposure;
 pub mod image;
 pub mod network;
+pub mod notifications;
 pub mod registry;
 pub mod rollout;
 pub mod scaling;

@@ -12,6 +12,7 @@ use super::database::Database;
 use super::exposure::{Certificate, Exposure};
 use super::image::Image;
 use super::network::{Monitoring, NetworkSettings};
+use super::notifications::NotificationSink;
 use super::rollout::{MigrationSettings, Requirement, RolloutSettings};
 use super::scaling::{Autoscaling, Disruption, Spread};
 use super::scheduling::{PodTemplate, ServiceAccountSettings, Toleration};
@@ -231,6 +232,12 @@ pub struct RegistrySpec {
     #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["consumer".into()]))]
     pub requirements: Vec<Requirement>,
+
+    /// Who is told about roll-outs. A place that does not answer is tried again for a while, and holds nothing up.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub notifications: Vec<NotificationSink>,
 }
 
 /// Processor and memory.

@@ -20,6 +20,7 @@ use crate::context::{Context, Failures};
 use crate::leader::{Candidate, Leadership};
 use crate::management::{Address, ManagementClient};
 use crate::metrics::Metrics;
+use crate::notify::{Pace, Sinks};
 use crate::registry::validate::Defaults;
 use crate::runner;
 
@@ -211,6 +212,7 @@ impl Run {
                 repository: self.registry_image.clone(),
                 version: env!("CARGO_PKG_VERSION").to_owned(),
             },
+            sinks: Sinks::new(Pace::default(), Clock::System, metrics.clone()).context("set up the HTTP client")?,
             metrics,
             failures: Failures::default(),
             silences: Failures::default(),

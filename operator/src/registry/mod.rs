@@ -37,6 +37,7 @@ use crate::context::Context;
 use crate::error::{self, Error, IDLE};
 use crate::events;
 use crate::management::Report;
+use crate::notify;
 use companions::lacks::Lacks;
 use credentials::HTTP_SECRET_KEY;
 use observe::Observed;
@@ -79,6 +80,14 @@ pub async fn reconcile(registry: Arc<Registry>, context: Arc<Context>) -> Result
     if publish(&registry, &context, &status).await? == Written::Stale {
         return Ok(Action::requeue(Duration::ZERO));
     }
+    notify::tell(
+        &context.cluster,
+        &context.sinks,
+        &registry,
+        &status,
+        context.clock.now(),
+    )
+    .await;
     let object = ObjectRef::from_obj(registry.as_ref()).to_string();
     if report.is_some() {
         context.silences.forget(&object);

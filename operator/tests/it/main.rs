@@ -12,6 +12,7 @@ mod chart;
 mod command;
 mod crds;
 mod layering;
+mod notify;
 mod rbac;
 mod samples;
 

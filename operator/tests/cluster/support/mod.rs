@@ -17,6 +17,7 @@ use berth_operator::context::{Context, Failures};
 use berth_operator::labels::OPERATOR;
 use berth_operator::management::{Address, ManagementClient};
 use berth_operator::metrics::Metrics;
+use berth_operator::notify::{Pace, Sinks};
 use berth_operator::registry;
 use berth_operator::registry::validate::Defaults;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
@@ -262,6 +263,7 @@ fn context(client: &Client, shown: &mut prometheus_client::registry::Registry, a
             repository: "berth/berth-registry".to_owned(),
             version: "0.1.0".to_owned(),
         },
+        sinks: Sinks::new(Pace::default(), Clock::System, metrics.clone()).unwrap(),
         metrics,
         failures: Failures::default(),
         silences: Failures::default(),
