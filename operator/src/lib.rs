@@ -14,6 +14,8 @@
 //! | [`outbound`] | requests to addresses that a user names |
 //! | [`foreign`] | kinds of other projects, which a cluster may not have |
 //! | [`analysis`] | whether a canary is as good as it must be |
+//! | [`probe`] | the operator's own pushes and pulls through one stage |
+//! | [`measure`] | how requests are counted: from Prometheus, or from the pods |
 //! | [`ownership`] | whether an object still is as it was applied |
 //! | [`events`], [`metrics`], [`error`], [`context`], [`clock`], [`content_hash`], [`labels`] | small parts |
 //! | [`api`] | the kinds |
@@ -37,10 +39,12 @@ pub mod labels;
 pub mod leader;
 pub mod locks;
 pub mod management;
+pub mod measure;
 pub mod metrics;
 pub mod notify;
 pub mod outbound;
 pub mod ownership;
+pub mod probe;
 pub mod rbac;
 pub mod registry;
 pub mod runner;

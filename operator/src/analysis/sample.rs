@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::api::rollout::RouteClass;
 
-/// How far two counts of the same requests may be apart: the larger of a hundredth and half a request.
+/// How far two counts of the same requests may be apart: a hundredth, or two that ended while they were counted.
 const TOLERANCE: f64 = 0.01;
 /// More requests than anybody counts: what is greater is a mistake in the answer.
 const ABSURD: f64 = 1e15;
@@ -114,11 +114,11 @@ fn is_count(number: f64) -> bool {
 }
 
 fn same(left: f64, right: f64) -> bool {
-    (left - right).abs() <= (TOLERANCE * left.max(right)).max(0.5)
+    (left - right).abs() <= (TOLERANCE * left.max(right)).max(2.0)
 }
 
 fn slack(count: f64) -> f64 {
-    count + (TOLERANCE * count).max(0.5)
+    count + (TOLERANCE * count).max(2.0)
 }
 
 #[cfg(test)]
