@@ -1,5 +1,6 @@
 //! Two operators, each a process of its own: one works, the other takes over.
 
+use std::process::Command;
 use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::Lease;
@@ -115,6 +116,31 @@ async fn settled(user: &str) -> Vec<String> {
         last = now;
     }
     last
+}
+
+/// What `berth-operator check` says about the operator, which is what `helm test` asks of all of them.
+fn check(program: &Program, timeout: &str) -> (bool, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_berth-operator"));
+    let checked = command
+        .args(["check", &program.address(), "--timeout", timeout])
+        .output()
+        .unwrap();
+    let told = [checked.stdout, checked.stderr].concat();
+    (checked.status.success(), String::from_utf8(told).unwrap())
+}
+
+#[tokio::test]
+async fn a_check_succeeds_when_one_works_and_says_when_none_does() {
+    let fixture = Fixture::new().await;
+    let first = start(&fixture, "first").await;
+    first.works().await;
+    let second = start(&fixture, "second").await;
+    eventually("the second one waits", async || second.is_ready().await.then_some(())).await;
+
+    let (well, told) = check(&first, "10s");
+    assert!(well && told.contains("1 of 1 operators ready, one works"), "{told}");
+    let (well, told) = check(&second, "1s");
+    assert!(!well && told.contains("0 of the operators"), "{told}");
 }
 
 #[tokio::test]

@@ -48,10 +48,10 @@ async fn is_made(fixture: &Fixture) {
     .await;
 }
 
-async fn assert_nothing_was_refused(program: &Program) {
-    let metrics = program.metrics().await.unwrap();
-    assert!(!metrics.contains("reason=\"Forbidden\""), "{metrics}");
-    assert!(!program.log().contains("orbidden"), "{}", program.log());
+/// Other refusals are none of the chart's: nothing can be made in a namespace that is being removed.
+fn assert_nothing_was_refused(program: &Program) {
+    let log = program.log();
+    assert!(!log.contains("is forbidden: User"), "{log}");
 }
 
 /// In the log as JSON, what a pass writes down has the pass's id and the Registry's name.
@@ -94,7 +94,7 @@ async fn an_operator_of_two_namespaces_works_in_these_and_may_nothing_elsewhere(
     is_made(&second).await;
 
     assert!(other.api::<Deployment>().get_opt("images").await.unwrap().is_none());
-    assert_nothing_was_refused(&program).await;
+    assert_nothing_was_refused(&program);
     assert_each_line_tells_its_pass(&program.log());
     assert!(may(&home, &first.namespace, ("apps", "deployments", "patch")).await);
     for permission in [
@@ -125,7 +125,7 @@ async fn an_operator_of_the_whole_cluster_works_in_a_namespace_that_is_made_late
 
     is_made(&later).await;
 
-    assert_nothing_was_refused(&program).await;
+    assert_nothing_was_refused(&program);
     for permission in [
         ("", "secrets", "list"),
         ("", "pods/exec", "create"),

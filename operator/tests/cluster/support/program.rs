@@ -109,6 +109,11 @@ impl Program {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap()
     }
 
+    /// Where it serves probes and metrics.
+    pub(crate) fn address(&self) -> String {
+        self.admin.to_string()
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
