@@ -31,6 +31,8 @@ const fn package(name: &'static str, proof: &'static str) -> Package {
 pub const SKOPEO: Package = package("skopeo", "/usr/bin/skopeo");
 /// The oldest PostgreSQL that Berth supports; it also brings the user `postgres`.
 pub const POSTGRESQL: Package = package("postgresql-15", "/usr/lib/postgresql/15/bin/postgres");
+/// The server that measures.
+pub const PROMETHEUS: Package = package("prometheus", "/usr/bin/prometheus");
 /// What makes system calls fail, and disks in a name space of their own.
 pub const DISKS: [Package; 3] = [
     package("strace", "/usr/bin/strace"),

@@ -18,6 +18,7 @@ mod corpus;
 mod early;
 mod fuzz;
 mod kubernetes;
+mod measurements;
 mod model;
 mod mutations;
 mod registry;

@@ -2,7 +2,9 @@
 
 use anyhow::Result;
 
-use super::{Run, chart, clients, conformance, corpus, fuzz, kubernetes, model, mutations, registry, soak, source};
+use super::{
+    Run, chart, clients, conformance, corpus, fuzz, kubernetes, measurements, model, mutations, registry, soak, source,
+};
 use crate::shell::Log;
 
 /// What a stage needs that takes long to build: it is begun before the first stage.
@@ -78,6 +80,11 @@ pub(super) const STAGES: &[Stage] = &[
         "operator",
         "the operator's decisions and what it builds",
         kubernetes::operator,
+    ),
+    stage(
+        "measurements",
+        "what the operator measures and tries, on a real registry and a real Prometheus",
+        measurements::measurements,
     ),
     stage(
         "sqlite",

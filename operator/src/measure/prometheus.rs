@@ -109,10 +109,10 @@ impl Prometheus {
             interval: interval(questions.window, &seen),
             targets_seen: targets.0,
             targets_expected: u32::try_from(target.pods.len()).unwrap_or(u32::MAX),
-            // Requests without a count of panics: the counter is missing, and nothing must pass.
+            // Requests to pods that are there, without a count of panics: the counter is missing, and nothing must pass.
             panics: match panics.values().next() {
                 Some(count) => *count,
-                None if classes.is_empty() => 0.0,
+                None if classes.is_empty() || targets.0 == 0 => 0.0,
                 None => f64::NAN,
             },
             classes,

@@ -1,0 +1,15 @@
+//! Tests of what the operator asks of others than the API server: a real registry, and a real Prometheus server.
+//!
+//! `BERTH_TEST_REGISTRY` and `BERTH_TEST_PROMETHEUS` name the programs; `cargo verify --only measurements` sets them.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a failed step of a test is a failed test, and its programs are named by the environment"
+)]
+
+mod measurements;
+mod probes;
+mod servers;
