@@ -298,25 +298,36 @@ impl Cluster {
     /// # Errors
     /// [`Error::Api`].
     pub async fn apply_status(&self, registry: &Registry, status: &Value) -> Result<Written, Error> {
-        self.check::<Registry>("status", Verb::Patch)?;
-        let namespace = registry.namespace().ok_or(Error::Incomplete("namespace"))?;
-        let version = registry
-            .resource_version()
-            .ok_or(Error::Incomplete("resource version"))?;
-        let name = registry.name_any();
+        let written = self.apply_status_of(registry, status).await?;
+        Ok(if written.is_some() {
+            Written::Done
+        } else {
+            Written::Stale
+        })
+    }
+
+    /// `object` with `status` as its status; `None` when it has changed since it was read, or is gone.
+    ///
+    /// # Errors
+    /// [`Error::Api`].
+    pub async fn apply_status_of<K: Object>(&self, object: &K, status: &Value) -> Result<Option<K>, Error> {
+        self.check::<K>("status", Verb::Patch)?;
+        let namespace = object.namespace().ok_or(Error::Incomplete("namespace"))?;
+        let version = object.resource_version().ok_or(Error::Incomplete("resource version"))?;
+        let name = object.name_any();
         let patch = serde_json::json!({
-            "apiVersion": Registry::api_version(&()), "kind": Registry::kind(&()),
+            "apiVersion": K::api_version(&()), "kind": K::kind(&()),
             "metadata": {"name": name, "resourceVersion": version}, "status": status,
         });
         let parameters = PatchParams::apply(OPERATOR).force();
         let applied = self
-            .api::<Registry>(&namespace)
+            .api::<K>(&namespace)
             .patch_status(&name, &parameters, &Patch::Apply(&patch))
             .await;
         match applied {
-            Ok(_) => Ok(Written::Done),
-            Err(error) if is_conflict(&error) => Ok(Written::Stale),
-            Err(error) => Err(failed::<Registry>(Verb::Patch, &name)(error)),
+            Ok(applied) => Ok(Some(applied)),
+            Err(error) if is_conflict(&error) => Ok(None),
+            Err(error) => Err(failed::<K>(Verb::Patch, &name)(error)),
         }
     }
 

@@ -1,7 +1,7 @@
 //! What a pass has at hand besides the object.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::clock::Clock;
@@ -10,6 +10,7 @@ use crate::management::ManagementClient;
 use crate::metrics::Metrics;
 use crate::notify::Sinks;
 use crate::registry::validate::Defaults;
+use crate::rollout::evidence::{Schedule, Witness};
 
 /// The first wait after a failure.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
@@ -31,6 +32,10 @@ pub struct Context {
     pub metrics: Metrics,
     /// Who is told about roll-outs.
     pub sinks: Sinks,
+    /// Who looks at the pods of a roll-out.
+    pub witness: Arc<dyn Witness>,
+    /// When each roll-out was looked at last.
+    pub schedule: Schedule,
     /// How often each object has failed in a row.
     pub failures: Failures,
     /// How often the pods of each object have not answered in a row.

@@ -12,13 +12,33 @@ pub const MANAGED: &str = "app.kubernetes.io/managed-by=berth-operator";
 pub const INSTANCE: &str = "app.kubernetes.io/instance";
 
 /// Label that says what a pod is for.
-const COMPONENT: &str = "app.kubernetes.io/component";
+pub const COMPONENT: &str = "app.kubernetes.io/component";
 
-/// What a pod is for. A Service selects [`Component::Registry`] only.
+/// Label of pods: `main` or `canary`.
+pub const STAGE: &str = "berth.dev/stage";
+
+/// Label of pods that the Service for clients reaches.
+pub const SERVES: &str = "berth.dev/serves";
+
+/// The value of [`SERVES`].
+pub const SERVES_CLIENTS: &str = "clients";
+
+/// Label of pods: the version that they are to run.
+pub const VERSION: &str = "berth.dev/version";
+
+/// Annotation of Deployments and pods: the hash of everything that the pods are made of.
+pub const REVISION: &str = "berth.dev/revision";
+
+/// Annotation of a Deployment whose image is pinned: the digest.
+pub const IMAGE_DIGEST: &str = "berth.dev/image-digest";
+
+/// What a pod is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Component {
     /// Serves clients.
     Registry,
+    /// Serves clients with a version that is still to be judged.
+    Canary,
     /// Migrates the database.
     Migration,
 }
@@ -27,6 +47,7 @@ impl Component {
     fn as_str(self) -> &'static str {
         match self {
             Self::Registry => "registry",
+            Self::Canary => "canary",
             Self::Migration => "migration",
         }
     }
@@ -100,6 +121,31 @@ pub mod names {
     /// The `ConfigMap` with content of that hash.
     pub fn config_map(registry: &str, hash: &str) -> String {
         format!("{registry}-config-{hash}")
+    }
+
+    /// The canary: its Deployment and its Service.
+    pub fn canary(registry: &str) -> String {
+        format!("{registry}-canary")
+    }
+
+    /// The Service of the pods that are no canary.
+    pub fn main_service(registry: &str) -> String {
+        format!("{registry}-main")
+    }
+
+    /// What is kept of the revision with that hash.
+    pub fn revision(registry: &str, hash: &str) -> String {
+        format!("{registry}-rev-{hash}")
+    }
+
+    /// The Job in which an image looks at the database.
+    pub fn preflight_job(registry: &str, hash: &str) -> String {
+        format!("{registry}-preflight-{hash}")
+    }
+
+    /// The Job that migrates after a rollout.
+    pub fn post_migration_job(registry: &str, hash: &str) -> String {
+        format!("{registry}-mig-post-{hash}")
     }
 
     /// The Job that migrates before a rollout.

@@ -47,4 +47,5 @@ pub mod ownership;
 pub mod probe;
 pub mod rbac;
 pub mod registry;
+pub mod rollout;
 pub mod runner;

@@ -63,12 +63,32 @@ pub const GRANTS: &[Grant] = &[
     Grant {
         group: "berth.dev",
         resource: "registries",
-        verbs: &[List, Watch],
+        verbs: &[Get, List, Watch],
     },
     Grant {
         group: "berth.dev",
         resource: "registries/status",
         verbs: &[Patch],
+    },
+    Grant {
+        group: "berth.dev",
+        resource: "registryrollouts",
+        verbs: &[List, Create, Patch, Delete],
+    },
+    Grant {
+        group: "berth.dev",
+        resource: "registryrollouts/status",
+        verbs: &[Patch],
+    },
+    Grant {
+        group: "berth.dev",
+        resource: "registryapprovals",
+        verbs: &[List, Watch],
+    },
+    Grant {
+        group: "apps",
+        resource: "controllerrevisions",
+        verbs: &[List, Create, Patch, Delete],
     },
     Grant {
         group: "apps",

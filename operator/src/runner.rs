@@ -150,7 +150,8 @@ async fn timed(registry: Arc<Registry>, context: Arc<Context>) -> Result<Action,
         .rollouts
         .observe(&namespace, &registry.name_any(), status);
     let object = ObjectRef::from_obj(registry.as_ref()).to_string();
-    let pass = tokio::time::timeout(LIMIT, registry::reconcile(registry, Arc::clone(&context))).await;
+    let pass = Box::pin(registry::reconcile(registry, Arc::clone(&context)));
+    let pass = tokio::time::timeout(LIMIT, pass).await;
     let pass = pass.unwrap_or(Err(Error::TimedOut));
     match &pass {
         Ok(_) => {

@@ -108,6 +108,74 @@ pub enum Reason {
     MainUnavailable,
     /// The spec says that the operator is to leave everything alone.
     Suspended,
+    /// The new image looks at the database.
+    CheckingImage,
+    /// Somebody else holds the lock.
+    WaitingForLock,
+    /// No roll-out begins at this time.
+    FreezeWindow,
+    /// The canary's pods start.
+    CanaryStarting,
+    /// The canary is measured.
+    Baking,
+    /// A person is asked.
+    AwaitingApproval,
+    /// The new pods are looked at.
+    Verifying,
+    /// The new version is watched.
+    Soaking,
+    /// Migrations run that end the way back.
+    PostMigrating,
+    /// It goes on.
+    Resumed,
+    /// A person wanted it to stand still.
+    UserRequested,
+    /// The spec says to stand still.
+    PausedInSpec,
+    /// The canary could not be measured.
+    NoData,
+    /// The canary is neither good nor bad.
+    Inconclusive,
+    /// The image must not go onto this database.
+    PreflightRefused,
+    /// The image could not look at the database.
+    PreflightFailed,
+    /// This version was taken back before.
+    VersionRefused,
+    /// The database has moved on from this version.
+    BelowFloor,
+    /// Somebody needs a newer version.
+    ConsumerNeedsNewer,
+    /// The lock was not free in time.
+    LockTimeout,
+    /// Somebody else took the lock.
+    LockLost,
+    /// A person said no.
+    ApprovalRejected,
+    /// Nobody answered in time.
+    ApprovalExpired,
+    /// A person wanted it back.
+    UserAborted,
+    /// The spec asks for the old version again.
+    Reverted,
+    /// Another version is wanted.
+    Superseded,
+    /// Pods did not serve in time.
+    ProgressDeadlineExceeded,
+    /// The canary is worse than it may be.
+    CanaryFailing,
+    /// The operator's own pushes or pulls failed.
+    ProbeFailed,
+    /// Old and new version are both bad.
+    SharedOutage,
+    /// Nothing could be measured.
+    QueryError,
+    /// The last migrations failed.
+    PostMigrationFailed,
+    /// The last migrations wait.
+    PostPending,
+    /// It is bad, and the old version cannot come back.
+    CannotRollBack,
 }
 
 impl Reason {
@@ -137,8 +205,96 @@ impl Reason {
             Self::MinimumReplicasAvailable => "MinimumReplicasAvailable",
             Self::MainUnavailable => "MainUnavailable",
             Self::Suspended => "Suspended",
+            Self::CheckingImage => "CheckingImage",
+            Self::WaitingForLock => "WaitingForLock",
+            Self::FreezeWindow => "FreezeWindow",
+            Self::CanaryStarting => "CanaryStarting",
+            Self::Baking => "Baking",
+            Self::AwaitingApproval => "AwaitingApproval",
+            Self::Verifying => "Verifying",
+            Self::Soaking => "Soaking",
+            Self::PostMigrating => "PostMigrating",
+            Self::Resumed => "Resumed",
+            Self::UserRequested => "UserRequested",
+            Self::PausedInSpec => "PausedInSpec",
+            Self::NoData => "NoData",
+            Self::Inconclusive => "Inconclusive",
+            Self::PreflightRefused => "PreflightRefused",
+            Self::PreflightFailed => "PreflightFailed",
+            Self::VersionRefused => "VersionRefused",
+            Self::BelowFloor => "BelowFloor",
+            Self::ConsumerNeedsNewer => "ConsumerNeedsNewer",
+            Self::LockTimeout => "LockTimeout",
+            Self::LockLost => "LockLost",
+            Self::ApprovalRejected => "ApprovalRejected",
+            Self::ApprovalExpired => "ApprovalExpired",
+            Self::UserAborted => "UserAborted",
+            Self::Reverted => "Reverted",
+            Self::Superseded => "Superseded",
+            Self::ProgressDeadlineExceeded => "ProgressDeadlineExceeded",
+            Self::CanaryFailing => "CanaryFailing",
+            Self::ProbeFailed => "ProbeFailed",
+            Self::SharedOutage => "SharedOutage",
+            Self::QueryError => "QueryError",
+            Self::PostMigrationFailed => "PostMigrationFailed",
+            Self::PostPending => "PostPending",
+            Self::CannotRollBack => "CannotRollBack",
         }
     }
+
+    /// The reason that the status of a roll-out has noted as that word.
+    pub fn of_rollout(word: &str) -> Self {
+        Self::OF_ROLLOUTS
+            .into_iter()
+            .find(|reason| reason.as_str() == word)
+            .unwrap_or(Self::NotObserved)
+    }
+
+    /// The reasons that a roll-out can have.
+    pub const OF_ROLLOUTS: [Self; 42] = [
+        Self::AsExpected,
+        Self::Migrating,
+        Self::MigrationFailed,
+        Self::MigrationPending,
+        Self::RollingOut,
+        Self::PodsCrash,
+        Self::TooFewReplicas,
+        Self::CheckingImage,
+        Self::MainUnavailable,
+        Self::WaitingForLock,
+        Self::FreezeWindow,
+        Self::CanaryStarting,
+        Self::Baking,
+        Self::AwaitingApproval,
+        Self::Verifying,
+        Self::Soaking,
+        Self::PostMigrating,
+        Self::Resumed,
+        Self::UserRequested,
+        Self::PausedInSpec,
+        Self::NoData,
+        Self::Inconclusive,
+        Self::PreflightRefused,
+        Self::PreflightFailed,
+        Self::VersionRefused,
+        Self::BelowFloor,
+        Self::ConsumerNeedsNewer,
+        Self::LockTimeout,
+        Self::LockLost,
+        Self::ApprovalRejected,
+        Self::ApprovalExpired,
+        Self::UserAborted,
+        Self::Reverted,
+        Self::Superseded,
+        Self::ProgressDeadlineExceeded,
+        Self::CanaryFailing,
+        Self::ProbeFailed,
+        Self::SharedOutage,
+        Self::QueryError,
+        Self::PostMigrationFailed,
+        Self::PostPending,
+        Self::CannotRollBack,
+    ];
 }
 
 /// The three values of a condition.

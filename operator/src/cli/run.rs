@@ -22,6 +22,8 @@ use crate::management::{Address, ManagementClient};
 use crate::metrics::Metrics;
 use crate::notify::{Pace, Sinks};
 use crate::registry::validate::Defaults;
+use crate::rollout::evidence::Schedule;
+use crate::rollout::witness::PodWitness;
 use crate::runner;
 
 /// How long passes that have begun may take to end after a stop was asked for.
@@ -216,6 +218,8 @@ impl Run {
             metrics,
             failures: Failures::default(),
             silences: Failures::default(),
+            witness: Arc::new(PodWitness::new().context("set up the client of pods")?),
+            schedule: Schedule::default(),
         })
     }
 }

@@ -104,7 +104,7 @@ pub async fn apply(
 }
 
 /// The Deployment that still has the number of pods that the operator applied, though an autoscaler is to set it.
-fn gives_up_replicas<'o>(registry: &ValidRegistry, observed: &'o Observed) -> Option<&'o Deployment> {
+pub fn gives_up_replicas<'o>(registry: &ValidRegistry, observed: &'o Observed) -> Option<&'o Deployment> {
     let live = observed.deployment.as_ref()?;
     let gives_up = registry.autoscaling.is_some() && ownership::sets(&live.metadata, &["spec", "replicas"]);
     gives_up.then_some(live)
@@ -132,7 +132,11 @@ fn certificate_wait(registry: &ValidRegistry, objects: &Objects, observed: &Obse
     })
 }
 
-async fn apply_groundwork(cluster: &Cluster, objects: &Objects, observed: &Observed) -> Result<(), Error> {
+/// Everything that pods need before they can be made.
+///
+/// # Errors
+/// The first write that failed.
+pub async fn apply_groundwork(cluster: &Cluster, objects: &Objects, observed: &Observed) -> Result<(), Error> {
     if let Some(service_account) = &objects.service_account {
         cluster
             .apply(service_account, observed.service_account.as_ref())
@@ -165,10 +169,10 @@ async fn migrate(
     scrubber: Scrubber<'_>,
 ) -> Result<Option<Stage>, Error> {
     let name = job.name_any();
+    if migrated_by == Some(name.as_str()) {
+        return Ok(None);
+    }
     let Some(live) = observed.jobs.iter().find(|found| found.name_any() == name) else {
-        if migrated_by == Some(name.as_str()) {
-            return Ok(None);
-        }
         cluster.apply(job, None).await?;
         return Ok(Some(Stage::Migrating {
             job: name,

@@ -228,6 +228,21 @@ pub fn is_issued(registry: &Registry) -> bool {
     registry.spec.tls.as_ref().is_some_and(|tls| tls.cert_manager.is_some())
 }
 
+/// The Secrets that the operator itself reads to measure a canary. Pods do not get them.
+pub fn of_metrics(registry: &Registry) -> Vec<String> {
+    let analysis = registry
+        .spec
+        .rollout
+        .as_ref()
+        .and_then(|rollout| rollout.analysis.as_ref());
+    let Some(prometheus) = analysis.and_then(|analysis| analysis.prometheus.as_ref()) else {
+        return Vec::new();
+    };
+    let token = prometheus.bearer_token_ref.iter().map(|token| token.name.clone());
+    let authority = prometheus.ca_ref.iter().map(|authority| authority.name.clone());
+    token.chain(authority).collect()
+}
+
 /// The key of the generated Secret, which every Registry has.
 pub fn http_secret(registry: &str) -> Credential {
     Credential {

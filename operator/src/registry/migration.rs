@@ -7,6 +7,7 @@ use kube::ResourceExt;
 use super::build::MIGRATED_BY;
 use crate::api::Registry;
 use crate::api::conditions::{self, ConditionType, Reason};
+use crate::api::rollout::RolloutState;
 
 /// What the condition says when it is done.
 pub(super) const MIGRATED: &str = "the database has what the version needs";
@@ -59,6 +60,12 @@ pub fn done_by<'a>(registry: &Registry, deployment: Option<&'a Deployment>) -> O
         return None;
     }
     deployment?.annotations().get(MIGRATED_BY).map(String::as_str)
+}
+
+/// Name of the Job in which a roll-out's migration failed, as its status tells.
+pub fn rollout_job(state: &RolloutState) -> String {
+    let job = state.job.clone();
+    job.unwrap_or_default()
 }
 
 #[cfg(test)]

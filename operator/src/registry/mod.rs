@@ -38,14 +38,20 @@ use crate::error::{self, Error, IDLE};
 use crate::events;
 use crate::management::Report;
 use crate::notify;
+use crate::rollout::settings::Settings;
+use crate::rollout::{Driven, Pass, target};
 use companions::lacks::Lacks;
 use credentials::HTTP_SECRET_KEY;
 use observe::Observed;
 use status::{Seen, Stage};
-use validate::{Refusal, validate};
+use trouble::Scrubber;
+use validate::{Refusal, ValidRegistry, validate};
 
 /// How soon a pass looks again at what no watch tells it about: pods, Secrets and the pods' own reports.
 const SOON: Duration = Duration::from_secs(10);
+
+/// The same while a roll-out is under way: its measurements have an interval of their own.
+const SOON_IN_ROLLOUT: Duration = Duration::from_secs(2);
 
 /// How soon a pass looks whether the cluster now has an API that it lacked.
 const LOOK_FOR_APIS: Duration = Duration::from_secs(30);
@@ -58,12 +64,18 @@ pub async fn reconcile(registry: Arc<Registry>, context: Arc<Context>) -> Result
     if registry.metadata.deletion_timestamp.is_some() {
         return Ok(Action::await_change());
     }
+    let began = registry;
+    let mut registry = began.as_ref().clone();
     let mut observed = Box::pin(observe::observe(&context.cluster, &registry)).await?;
     let mut lacks = Lacks::default();
     let stage = if registry.spec.suspend {
-        Stage::Suspended
+        Some(Stage::Suspended)
     } else {
-        Box::pin(advance(&registry, &context, &mut observed, &mut lacks)).await?
+        Box::pin(advance(&mut registry, &context, &mut observed, &mut lacks)).await?
+    };
+    // What was read is out of date; the newer one is on its way.
+    let Some(stage) = stage else {
+        return Ok(Action::requeue(Duration::ZERO));
     };
     let report = if stage.is_complete() {
         report(&registry, &context, &observed).await
@@ -83,12 +95,12 @@ pub async fn reconcile(registry: Arc<Registry>, context: Arc<Context>) -> Result
     notify::tell(
         &context.cluster,
         &context.sinks,
-        &registry,
+        &began,
         &status,
         context.clock.now(),
     )
     .await;
-    let object = ObjectRef::from_obj(registry.as_ref()).to_string();
+    let object = ObjectRef::from_obj(&registry).to_string();
     if report.is_some() {
         context.silences.forget(&object);
     }
@@ -108,40 +120,83 @@ fn next_look(stage: &Stage, silence: Option<Duration>, is_reachable: bool) -> Du
         // A change of the spec or the end of the Job is heard of.
         Stage::MigrationFailed { .. } | Stage::Suspended => IDLE,
         Stage::Refused(refusal) if refusal.reason == Reason::InvalidSpec => IDLE,
+        // A roll-out that has ended waits for another spec or a person's word.
+        Stage::Rolling { state, .. } if state.phase.is_final() => IDLE,
+        Stage::Rolling { .. } => SOON_IN_ROLLOUT,
         Stage::Deployed { .. } | Stage::Refused(_) | Stage::Migrating { .. } | Stage::Waiting { .. } => SOON,
     }
 }
 
-/// Validates, builds and applies. What a person must put right is a stage, not an error.
+/// Validates, builds and applies. What a person must put right is a stage, not an error; none when what was read is out of
+/// date.
 ///
 /// What the cluster lacks for what the spec asks is noted in `lacks`: it need not keep pods from serving.
 async fn advance(
-    registry: &Registry,
+    registry: &mut Registry,
     context: &Context,
     observed: &mut Observed,
     lacks: &mut Lacks,
-) -> Result<Stage, Error> {
+) -> Result<Option<Stage>, Error> {
     let valid = match validate(registry, observed, &context.defaults) {
         Ok(valid) => valid,
-        Err(refusal) => return Ok(Stage::Refused(refusal)),
+        Err(refusal) => return Ok(Some(Stage::Refused(refusal))),
     };
     let applied = async {
         let digest = apply::ensure_secrets(&context.cluster, &valid, observed).await?;
         let objects = build::build(&valid, &digest);
         *lacks = Lacks::of(&objects.companions, observed);
-        let migrated_by = migration::done_by(registry, observed.deployment.as_ref());
-        Box::pin(apply::apply(&context.cluster, &valid, &objects, observed, migrated_by)).await
+        Box::pin(bring(registry, context, &valid, objects, observed)).await
     };
     match applied.await {
         Ok(stage) => Ok(stage),
         Err(error) => match error.refusal() {
-            Some(problem) => Ok(Stage::Refused(Refusal {
+            Some(problem) => Ok(Some(Stage::Refused(Refusal {
                 reason: Reason::ApplyRefused,
                 problems: vec![problem],
-            })),
+            }))),
             None => Err(error),
         },
     }
+}
+
+/// Brings the cluster to `objects`: through a roll-out, where the pods are to become others.
+async fn bring(
+    registry: &mut Registry,
+    context: &Context,
+    valid: &ValidRegistry,
+    mut objects: build::Objects,
+    observed: &Observed,
+) -> Result<Option<Stage>, Error> {
+    let settings = Settings::of(registry, valid.volume.is_none());
+    let (target, wanted) = target::target(registry, &mut objects, settings.strategy);
+    target::open_to_canary(&mut objects.service, &valid.name, &observed.pods);
+    target::keep_pinned(&mut objects, observed.deployment.as_ref(), &target.revision.revision);
+    let pass = Pass {
+        context,
+        valid,
+        objects: &objects,
+        observed,
+        target: &target,
+        wanted: &wanted,
+        settings: &settings,
+    };
+    match Box::pin(crate::rollout::drive(pass, registry)).await? {
+        Driven::Stale => return Ok(None),
+        Driven::Rolling { state, main } => {
+            let scrubber = Scrubber {
+                credentials: &valid.credentials,
+                secrets: &observed.secrets,
+            };
+            let trouble = main
+                .as_ref()
+                .and_then(|main| trouble::of_serving_pods(main, &observed.pods, scrubber));
+            return Ok(Some(Stage::Rolling { state, main, trouble }));
+        }
+        Driven::AsWanted => {}
+    }
+    let migrated_by = migration::done_by(registry, observed.deployment.as_ref());
+    let applied = Box::pin(apply::apply(&context.cluster, valid, &objects, observed, migrated_by)).await;
+    applied.map(Some)
 }
 
 /// What a pod says about itself. Only asked when all pods are the same, and an answer that fails is no error: the pods

@@ -113,6 +113,7 @@ async fn read_secrets(
         .into_iter()
         .map(|found| found.secret)
         .collect();
+    wanted.extend(credentials::of_metrics(registry));
     wanted.push(http_secret.clone());
     let wholes = credentials::wholes(registry);
     wanted.extend(

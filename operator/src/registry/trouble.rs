@@ -48,9 +48,14 @@ pub struct Scrubber<'a> {
 ///
 /// A pod that has ended, such as one that was evicted, has another in its place: only that one counts.
 pub fn of_serving_pods(deployment: &Deployment, pods: &[Pod], scrubber: Scrubber<'_>) -> Option<Trouble> {
+    of_component(deployment, "registry", pods, scrubber)
+}
+
+/// The same of the pods that are for `component`.
+pub fn of_component(deployment: &Deployment, component: &str, pods: &[Pod], scrubber: Scrubber<'_>) -> Option<Trouble> {
     let serving = pods
         .iter()
-        .filter(|pod| label(pod, "app.kubernetes.io/component") == Some("registry") && !has_ended(pod));
+        .filter(|pod| label(pod, "app.kubernetes.io/component") == Some(component) && !has_ended(pod));
     let (mut person, mut time): (Vec<_>, Vec<_>) = serving
         .filter_map(|pod| of_pod(pod, scrubber))
         .chain(of_deployment(deployment))

@@ -24,6 +24,7 @@ mod overrides;
 mod policies;
 mod quiet;
 mod reconcile;
+mod rollout;
 mod runner;
 mod scale;
 mod support;

@@ -247,9 +247,8 @@ async fn a_pass_over_a_registry_that_has_changed_since_neither_writes_a_status_n
     let written = fixture.pass("images").await;
     let told = fixture.events().await.len();
 
-    let next = registry::reconcile(Arc::new(stale), Arc::clone(&fixture.context))
-        .await
-        .unwrap();
+    let pass = Box::pin(registry::reconcile(Arc::new(stale), Arc::clone(&fixture.context)));
+    let next = pass.await.unwrap();
 
     assert_eq!(next, Action::requeue(Duration::ZERO));
     assert_eq!(fixture.get::<Registry>("images").await, written);

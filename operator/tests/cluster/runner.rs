@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use berth_operator::admin::Readiness;
-use berth_operator::api::Registry;
 use berth_operator::api::conditions::{self, ConditionType};
+use berth_operator::api::{Registry, RegistryRollout};
 use berth_operator::foreign::ServiceMonitor;
 use berth_operator::locks::{self, Claim, Holder, LockName};
 use berth_operator::rbac::GRANTS;
@@ -113,6 +113,20 @@ async fn a_registry_is_seen_made_and_kept_as_it_should_be() {
 }
 
 /// Everything that the table of permissions has, asked for with the rights of the chart alone.
+async fn a_third_version_leaves_one_record(fixture: &Fixture, next: &serde_json::Value) {
+    let mut third = next.clone();
+    third["version"] = json!("0.3.0");
+    let second = names::<RegistryRollout>(fixture).await;
+    fixture.respec("images", &production(&third)).await.unwrap();
+    eventually("the record of the second version is gone", async || {
+        controllers::finish_jobs(fixture).await;
+        controllers::complete_rollout(fixture, "images").await;
+        let left = names::<RegistryRollout>(fixture).await;
+        (left.len() == 1 && left.is_disjoint(&second)).then_some(())
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn every_permission_is_needed_and_none_is_missing() {
     let fixture = Fixture::new().await;
@@ -133,8 +147,11 @@ async fn every_permission_is_needed_and_none_is_missing() {
         .unwrap();
     companions_come_and_go(&fixture).await;
 
-    let next = production(&json!({"version": "0.2.0", "config": {"log": {"level": "debug"}}}));
-    fixture.respec("images", &next).await.unwrap();
+    let next = json!({
+        "version": "0.2.0", "config": {"log": {"level": "debug"}},
+        "rollout": {"strategy": "Direct", "historyLimit": 1},
+    });
+    fixture.respec("images", &production(&next)).await.unwrap();
     eventually("Job and configuration of the first version are gone", async || {
         controllers::finish_jobs(&fixture).await;
         controllers::complete_rollout(&fixture, "images").await;
@@ -143,6 +160,7 @@ async fn every_permission_is_needed_and_none_is_missing() {
         (jobs.is_disjoint(&jobs_left) && configs.is_disjoint(&configs_left)).then_some(())
     })
     .await;
+    a_third_version_leaves_one_record(&fixture, &next).await;
     eventually("the other Registry has its volume", async || {
         fixture
             .api::<PersistentVolumeClaim>()

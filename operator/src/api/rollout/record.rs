@@ -11,7 +11,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::phase::Phase;
-use super::status::{DecisionTaken, Measurement, Revision, Trigger, Weight};
+use super::settings::{ApprovalStep, Strategy};
+use super::status::{Contract, DecisionTaken, Measurement, Revision, Trigger, Weight};
 
 /// The record of one roll-out. The operator writes it; nobody else needs to.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -134,6 +135,28 @@ pub struct RegistryRolloutStatus {
     /// With `Paused` and `Held`: the phase in which it stands still.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stands_in: Option<Phase>,
+
+    /// With `AwaitingApproval`: the step that a person is asked about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asks: Option<ApprovalStep>,
+
+    /// How the pods are replaced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub strategy: Option<Strategy>,
+
+    /// What the image says about the database.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contract: Option<Contract>,
+
+    /// The last command of each kind that was obeyed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8), inner(length(max = 700)))]
+    pub commands: Vec<String>,
+
+    /// Steps that people have agreed to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub approved: Vec<ApprovalStep>,
 
     /// Which step of the canary, counted from 0.
     #[serde(default)]

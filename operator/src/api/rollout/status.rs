@@ -60,6 +60,15 @@ pub struct RolloutState {
     #[schemars(length(max = 1024))]
     pub message: String,
 
+    /// The Job that it waits for, or that ended it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub job: Option<String>,
+
+    /// A person wants it to stand still at the next safe point.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pause_next: bool,
+
     /// Which step of the canary, counted from 0.
     #[serde(default)]
     pub step: i32,
@@ -84,9 +93,10 @@ pub struct RolloutState {
     #[serde(default)]
     pub counters: Counters,
 
-    /// Its lock.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub lock: Option<LockHeld>,
+    /// Its locks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 4))]
+    pub locks: Vec<LockHeld>,
 
     /// What the image says about the database, as its preflight found it.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -12,6 +12,7 @@ use super::rollout::Rollout;
 use super::trouble::Trouble;
 use super::validate::Refusal;
 use crate::api::conditions::Reason;
+use crate::api::rollout::{Phase, RolloutState};
 use crate::api::status::{RunningVersion, SchemaLevel};
 use crate::api::{Registry, RegistryStatus, conditions};
 use crate::labels::{self, Component};
@@ -45,6 +46,15 @@ pub enum Stage {
         /// What it printed last, without secrets.
         cause: String,
     },
+    /// A roll-out is under way, or has ended badly and the spec still asks for it.
+    Rolling {
+        /// Where it is.
+        state: Box<RolloutState>,
+        /// Main as it is now.
+        main: Option<Box<Deployment>>,
+        /// What keeps its pods from serving.
+        trouble: Option<Trouble>,
+    },
     /// The Deployment is what the spec says; its pods may not be yet.
     Deployed {
         /// The Deployment as it is in the cluster.
@@ -59,6 +69,11 @@ impl Stage {
     pub fn is_complete(&self) -> bool {
         match self {
             Self::Deployed { deployment, trouble } => Rollout::of(deployment).is_complete() && trouble.is_none(),
+            Self::Rolling { state, main, trouble } => {
+                let is_there = matches!(state.phase, Phase::Soaking | Phase::PostMigrating);
+                let serves = |main: &Deployment| Rollout::of(main).is_complete();
+                is_there && main.as_deref().is_some_and(serves) && trouble.is_none()
+            }
             Self::Refused(_)
             | Self::Waiting { .. }
             | Self::Suspended
@@ -89,6 +104,7 @@ pub fn status(registry: &Registry, stage: &Stage, seen: Seen<'_>, now: Timestamp
     let before = registry.status.clone().unwrap_or_default();
     let deployment = match stage {
         Stage::Deployed { deployment, .. } => Some(deployment.as_ref()),
+        Stage::Rolling { main, .. } => main.as_deref().or(seen.deployment),
         Stage::Refused(_)
         | Stage::Waiting { .. }
         | Stage::Suspended

@@ -9,6 +9,7 @@ use super::super::trouble::{Needs, Trouble};
 use super::{Seen, Stage};
 use crate::api::Registry;
 use crate::api::conditions::{self, ConditionType, Reason, Truth, Verdict, shortened};
+use crate::api::rollout::{Phase, RolloutState};
 use crate::management::Report;
 
 /// How much of what a failed migration printed goes into a message: the remedy must fit too.
@@ -68,6 +69,11 @@ fn paused(stage: &Stage) -> Said {
     if *stage == Stage::Suspended {
         return said(true, Reason::Suspended, SUSPENDED);
     }
+    if let Stage::Rolling { state, .. } = stage
+        && matches!(state.phase, Phase::Paused | Phase::AwaitingApproval)
+    {
+        return said(true, Reason::of_rollout(&state.reason), state.message.as_str());
+    }
     said(false, Reason::AsExpected, "the operator looks after the registry")
 }
 
@@ -126,6 +132,10 @@ fn state(registry: &Registry, stage: &Stage, report: Option<&Report>) -> State {
         Stage::Suspended => suspended(migrated_before(registry)),
         Stage::Migrating { job, trouble } => migrating(job, trouble.as_ref()),
         Stage::MigrationFailed { job, cause } => migration_failed(registry, job, cause),
+        Stage::Rolling { state, main, trouble } => {
+            let main = main.as_deref().map(Rollout::of).unwrap_or_default();
+            rolling(registry, state, deployed(registry, main, trouble.as_ref(), report))
+        }
         Stage::Deployed { deployment, trouble } => {
             deployed(registry, Rollout::of(deployment), trouble.as_ref(), report)
         }
@@ -139,6 +149,31 @@ fn suspended(migrated: Said) -> State {
         progressing: said(false, Reason::Suspended, SUSPENDED),
         degraded: said(false, Reason::Suspended, SUSPENDED),
         migrated,
+    }
+}
+
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "there are eighteen phases, and only a few are not simply on their way"
+)]
+/// Where a roll-out is. Main is `as_deployed`: what it says counts where main is what the roll-out is at.
+fn rolling(registry: &Registry, state: &RolloutState, as_deployed: State) -> State {
+    let reason = Reason::of_rollout(&state.reason);
+    let message = state.message.as_str();
+    let before = migrated_before(registry);
+    match state.phase {
+        Phase::Soaking | Phase::PostMigrating => as_deployed,
+        Phase::Promoting | Phase::MainVerifying if as_deployed.ready.truth != Truth::True => as_deployed,
+        Phase::PreMigrating => moving(reason, message, said(Truth::Unknown, Reason::Migrating, message)),
+        Phase::Failed if reason == Reason::MigrationFailed => {
+            let job = super::super::migration::rollout_job(state);
+            migration_failed(registry, &job, message)
+        }
+        Phase::Failed | Phase::RolledBack | Phase::Held => stuck(reason, message, before),
+        Phase::Paused if matches!(reason, Reason::NoData | Reason::Inconclusive | Reason::QueryError) => {
+            stuck(reason, message, before)
+        }
+        _ => moving(reason, message, before),
     }
 }
 

@@ -96,3 +96,60 @@ pub(crate) async fn meddle<K: berth_operator::cluster::Object>(fixture: &Fixture
         .await
         .unwrap();
 }
+
+/// How the pods and Jobs of a roll-out are to behave.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Play {
+    /// What preflights print.
+    pub(crate) preflight: Option<Value>,
+    /// What the pods of `<name>-canary` do.
+    pub(crate) canary_never_serves: bool,
+}
+
+/// The part of all controllers, once: Jobs that were made end, Deployments that were changed have their pods.
+pub(crate) async fn play(fixture: &Fixture, name: &str, as_said: &Play) {
+    if let Some(contract) = &as_said.preflight {
+        end_preflights(fixture, contract).await;
+    }
+    finish_jobs(fixture).await;
+    complete_rollout(fixture, name).await;
+    if !as_said.canary_never_serves {
+        complete_rollout(fixture, &format!("{name}-canary")).await;
+    }
+}
+
+/// A pod of each preflight that runs has ended, and printed `contract`.
+async fn end_preflights(fixture: &Fixture, contract: &Value) {
+    for job in fixture.list::<Job>().await {
+        let ended = job.status.as_ref().is_some_and(|status| status.conditions.is_some());
+        if ended || !job.name_any().contains("-preflight-") {
+            continue;
+        }
+        let pod = format!("{}-pod", job.name_any());
+        if fixture.api::<Pod>().get_opt(&pod).await.unwrap().is_none() {
+            pod_of(fixture, &job, &pod).await;
+        }
+        let terminated = json!({"exitCode": 0, "message": contract.to_string(), "startedAt": AT, "finishedAt": AT});
+        let container = json!({
+            "name": "migrate", "image": "i", "imageID": "", "ready": false, "restartCount": 0,
+            "state": {"terminated": terminated},
+        });
+        patch_status::<Pod>(
+            fixture,
+            &pod,
+            &json!({"phase": "Succeeded", "containerStatuses": [container]}),
+        )
+        .await;
+    }
+}
+
+async fn pod_of(fixture: &Fixture, job: &Job, name: &str) {
+    let template = &job.spec.as_ref().unwrap().template;
+    let mut labels = template.metadata.as_ref().unwrap().labels.clone().unwrap();
+    labels.insert("batch.kubernetes.io/job-name".to_owned(), job.name_any());
+    let pod: Pod = serde_json::from_value(json!({
+        "metadata": {"name": name, "labels": labels}, "spec": template.spec,
+    }))
+    .unwrap();
+    fixture.api::<Pod>().create(&PostParams::default(), &pod).await.unwrap();
+}

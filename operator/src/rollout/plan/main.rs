@@ -1,0 +1,202 @@
+//! Every pod, and what comes after; pure.
+
+use super::super::facts::{JobFact, Probe, Verdict};
+use super::{ERRORS, Turn, serve};
+use crate::api::conditions::Reason;
+use crate::api::rollout::{ApprovalStep, Phase, PostPolicy};
+
+/// How long the new pods are watched at most before the canary goes.
+const VERIFY: std::time::Duration = std::time::Duration::from_mins(2);
+
+impl Turn<'_> {
+    pub(super) fn promoting(&mut self) {
+        if self.has_lost_lock() {
+            return;
+        }
+        let main = self.facts.main.clone().unwrap_or_default();
+        if serve(Some(&main), &self.state.to.revision) {
+            let message = "every pod runs the new version; they are looked at before the canary goes";
+            return self.go(Phase::MainVerifying, Reason::Verifying, message);
+        }
+        let message = format!(
+            "{} of {} pods are of the wanted version",
+            main.rollout.updated, main.rollout.wanted
+        );
+        self.wait_for(&main, Reason::RollingOut, &message);
+    }
+
+    pub(super) fn main_verifying(&mut self) {
+        let main = self.facts.main.clone().unwrap_or_default();
+        if !serve(Some(&main), &self.state.to.revision) {
+            return self.wait_for(&main, Reason::TooFewReplicas, "not all of the new pods serve");
+        }
+        let Some(evidence) = self.facts.evidence.clone() else {
+            return;
+        };
+        let enough = if self.is_direct() {
+            std::time::Duration::ZERO
+        } else {
+            VERIFY.min(self.settings.bake_min)
+        };
+        self.weigh_main(&evidence);
+        if self.has_moved() {
+            return;
+        }
+        if matches!(evidence.probe, Probe::Unreachable(_)) {
+            return self.unreachable(&evidence.message);
+        }
+        let is_bad = matches!(evidence.verdict, Verdict::HardFail | Verdict::Fail | Verdict::Shared);
+        if evidence.probe == Probe::Passed && !is_bad && self.waited() >= enough {
+            self.after_main();
+        }
+    }
+
+    /// There is no canary any more that main could be compared with.
+    fn weigh_main(&mut self, evidence: &super::super::facts::Evidence) {
+        let mut evidence = evidence.clone();
+        if evidence.verdict == Verdict::Shared {
+            evidence.verdict = Verdict::Fail;
+        }
+        if self.is_direct() && matches!(evidence.probe, Probe::Unreachable(_)) {
+            self.state.counters.errors = self.state.counters.errors.saturating_add(1);
+            return;
+        }
+        self.weigh(&evidence);
+        if !self.has_moved() {
+            self.stay(
+                Reason::Verifying,
+                "every pod runs the new version; they are looked at before the canary goes",
+            );
+        }
+    }
+
+    /// Pods on a volume are found good by Kubernetes' own probes where the operator cannot reach them.
+    fn unreachable(&mut self, why: &str) {
+        if self.is_direct() && self.state.counters.errors >= ERRORS {
+            self.decide("unprobed", "operator", why);
+            self.after_main();
+        }
+    }
+
+    pub(super) fn after_main(&mut self) {
+        let pending = self
+            .state
+            .contract
+            .as_ref()
+            .is_some_and(|contract| !contract.pending_post.is_empty());
+        if !pending || self.settings.external {
+            return self.go(Phase::Completed, Reason::AsExpected, "every pod runs the new version");
+        }
+        match self.settings.post {
+            PostPolicy::Immediate => self.ask_or(ApprovalStep::PostMigrations),
+            PostPolicy::WithNextRelease => {
+                let message = "every pod runs the new version; its last migrations are run with the next roll-out";
+                self.go(Phase::Completed, Reason::PostPending, message);
+            }
+            PostPolicy::AfterSoak => {
+                let message = "every pod runs the new version; it is watched before migrations that end the way back";
+                self.go(Phase::Soaking, Reason::Soaking, message);
+            }
+            PostPolicy::Manual => {
+                let message = format!(
+                    "every pod runs the new version; its last migrations are run once the Registry is annotated with \
+                     berth.dev/rollout-promote={}",
+                    self.state.id
+                );
+                self.go(Phase::Soaking, Reason::Soaking, message);
+            }
+        }
+    }
+
+    pub(super) fn soaking(&mut self) {
+        let main = self.facts.main.clone().unwrap_or_default();
+        if let Some(evidence) = self.facts.evidence.clone()
+            && !matches!(evidence.probe, Probe::Unreachable(_))
+            && matches!(
+                evidence.verdict,
+                Verdict::Fail | Verdict::HardFail | Verdict::Strong | Verdict::Weak
+            )
+        {
+            self.weigh_main(&evidence);
+        }
+        if self.has_moved() {
+            return;
+        }
+        let waits = self.settings.post == PostPolicy::AfterSoak && self.waited() >= self.settings.soak;
+        if waits && serve(Some(&main), &self.state.to.revision) {
+            return self.ask_or(ApprovalStep::PostMigrations);
+        }
+        self.before.message.clone_into(&mut self.state.message);
+        self.before.reason.clone_into(&mut self.state.reason);
+    }
+
+    /// The floor is written with the phase, so before the Job that needs it.
+    pub(super) fn migrate_after(&mut self) {
+        let contract = self.state.contract.clone().unwrap_or_default();
+        let named = Some(contract.version.clone()).filter(|version| !version.is_empty());
+        let version = contract.min_version.or(named).or_else(|| self.state.to.version.clone());
+        let reason = format!(
+            "{} has run its last migrations: {}",
+            contract.version,
+            contract.pending_post.join(", ")
+        );
+        self.raise_floor(version.unwrap_or_default(), reason);
+        let message = "migrations that the old version would not stand are run";
+        self.go(Phase::PostMigrating, Reason::PostMigrating, message);
+    }
+
+    pub(super) fn post_migrating(&mut self) {
+        if self.has_lost_lock() {
+            return;
+        }
+        match &self.facts.post {
+            JobFact::Succeeded { .. } => {
+                let message = "every pod runs the new version, and every migration is applied";
+                self.go(Phase::Completed, Reason::AsExpected, message);
+            }
+            JobFact::Failed { message, .. } => {
+                let message = format!(
+                    "the last migrations failed; the pods go on serving. Put the cause right and annotate the Registry with \
+                     berth.dev/rollout-retry={}. The Job's last lines: {message}",
+                    self.state.id
+                );
+                self.go(Phase::Held, Reason::PostMigrationFailed, message);
+            }
+            JobFact::Absent | JobFact::Running { trouble: None } => {
+                self.stay(
+                    Reason::PostMigrating,
+                    "migrations that the old version would not stand are run",
+                );
+            }
+            JobFact::Running { trouble: Some(trouble) } => self.stay(Reason::PostMigrating, trouble),
+        }
+    }
+
+    pub(super) fn rolling_back(&mut self) {
+        let from = self.state.from.clone().unwrap_or_default();
+        let main = self.facts.main.clone().unwrap_or_default();
+        let canary_pods = self
+            .facts
+            .canary
+            .as_ref()
+            .map_or(0, |canary| canary.rollout.wanted.max(canary.rollout.replicas));
+        let is_back = main.revision.as_deref() == Some(from.revision.as_str()) && main.rollout.is_complete();
+        if is_back && canary_pods == 0 {
+            self.state.weight = crate::api::rollout::status::Weight::default();
+            let (reason, message) = (self.reason(), self.state.message.clone());
+            return self.go(Phase::RolledBack, reason, message);
+        }
+        if self.is_late() {
+            let message = format!(
+                "the old version did not come back in time ({} of {} pods serve), so a person must look: {}",
+                main.rollout.ready, main.rollout.wanted, self.state.message
+            );
+            self.go(Phase::Held, Reason::ProgressDeadlineExceeded, message);
+        }
+    }
+
+    /// The reason that was given last.
+    fn reason(&self) -> Reason {
+        Reason::of_rollout(&self.state.reason)
+    }
+}

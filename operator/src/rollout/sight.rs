@@ -1,0 +1,346 @@
+//! From what was read to the facts that a roll-out depends on; pure.
+
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{ContainerStateTerminated, Pod};
+use kube::ResourceExt;
+use serde::Deserialize;
+
+use super::commands;
+use super::evidence::{PodAddress, Stage};
+use super::facts::{ApprovalFact, Evidence, Facts, JobFact, LockFact, Pods, Target};
+use super::target::{self, Snapshot};
+use super::view::View;
+use super::world::{self, JobKind};
+use crate::api::Registry;
+use crate::api::rollout::RolloutState;
+use crate::api::rollout::status::Contract;
+use crate::labels::{COMPONENT, REVISION};
+use crate::registry::migration::{JobState, state};
+use crate::registry::observe::Observed;
+use crate::registry::rollout::Rollout;
+use crate::registry::trouble::{self, Scrubber};
+
+/// What a turn of the machine is told beside what was read.
+#[derive(Clone, Debug)]
+pub struct Told {
+    /// What the spec wants.
+    pub target: Target,
+    /// The locks.
+    pub lock: LockFact,
+    /// Why nothing may begin now.
+    pub frozen: Option<String>,
+    /// What was measured just now.
+    pub evidence: Option<Evidence>,
+}
+
+/// What was read.
+#[derive(Clone, Copy, Debug)]
+pub struct Read<'a> {
+    /// The Registry.
+    pub registry: &'a Registry,
+    /// What every pass reads.
+    pub observed: &'a Observed,
+    /// What a roll-out reads beside.
+    pub view: &'a View,
+    /// What to leave out of messages.
+    pub scrubber: Scrubber<'a>,
+}
+
+/// The facts for the roll-out in `rollout`, or for one that may begin.
+pub fn facts(read: Read<'_>, rollout: Option<&RolloutState>, told: Told) -> Facts {
+    let Read {
+        registry,
+        observed,
+        view,
+        scrubber,
+    } = read;
+    let job = |kind: JobKind| job_fact(read, rollout, &told.target, kind);
+    let main = observed
+        .deployment
+        .as_ref()
+        .map(|live| pods(live, "registry", observed, scrubber));
+    let old = rollout.and_then(|state| state.from.as_ref());
+    Facts {
+        registry: registry.name_any(),
+        uid: registry.uid().unwrap_or_default(),
+        generation: registry.metadata.generation.unwrap_or_default(),
+        requested_by: commands::requested_by(registry),
+        main,
+        canary: view
+            .canary
+            .as_ref()
+            .map(|live| pods(live, "canary", observed, scrubber)),
+        can_rebuild_old: old.is_some_and(|old| kept(view, &old.revision).is_some()),
+        preflight: job(JobKind::Preflight),
+        pre: job(JobKind::Pre),
+        post: job(JobKind::Post),
+        lock: told.lock,
+        frozen: told.frozen,
+        evidence: told.evidence,
+        approvals: rollout.map(|state| approvals(view, &state.id)).unwrap_or_default(),
+        commands: commands::commands(registry),
+        target: told.target,
+    }
+}
+
+/// What is kept of that revision.
+pub fn kept(view: &View, revision: &str) -> Option<Snapshot> {
+    let found = view.kept.iter().filter_map(Snapshot::of);
+    found.into_iter().find(|kept| kept.revision.revision == revision)
+}
+
+/// Name that the pods of `live` go by: the noted revision, or for pods that an older operator made, a hash of them.
+pub fn revision_of(live: &Deployment) -> Option<String> {
+    live.annotations().get(REVISION).cloned()
+}
+
+fn pods(live: &Deployment, component: &str, observed: &Observed, scrubber: Scrubber<'_>) -> Pods {
+    let revision = revision_of(live);
+    let is_ours = |pod: &&Pod| pod.labels().get(COMPONENT).map(String::as_str) == Some(component);
+    let of_revision = |pod: &&Pod| pod.annotations().get(REVISION) == revision.as_ref();
+    let ours: Vec<Pod> = observed.pods.iter().filter(is_ours).cloned().collect();
+    let restarts = ours.iter().filter(of_revision).map(restarts).sum();
+    let template = live.spec.as_ref().map(|spec| spec.template.clone()).unwrap_or_default();
+    Pods {
+        image: target::image_of(&template),
+        rollout: Rollout::of(live),
+        trouble: trouble::of_component(live, component, &ours, scrubber),
+        restarts,
+        revision,
+    }
+}
+
+/// Where `pod` is reached, if it serves.
+pub fn address(pod: &Pod) -> Option<PodAddress> {
+    let stage = match pod.labels().get(COMPONENT).map(String::as_str)? {
+        "registry" => Stage::Main,
+        "canary" => Stage::Canary,
+        _ => return None,
+    };
+    let status = pod.status.as_ref()?;
+    let conditions = status.conditions.as_deref().unwrap_or_default();
+    let ready = conditions
+        .iter()
+        .find(|found| found.type_ == "Ready" && found.status == "True")?;
+    if pod.metadata.deletion_timestamp.is_some() {
+        return None;
+    }
+    Some(PodAddress {
+        name: pod.name_any(),
+        ip: status.pod_ip.clone()?,
+        stage,
+        ready_since: ready.last_transition_time.as_ref().map(|at| at.0),
+    })
+}
+
+fn restarts(pod: &Pod) -> i32 {
+    let status = pod.status.as_ref();
+    let containers = status
+        .and_then(|status| status.container_statuses.as_deref())
+        .unwrap_or_default();
+    let init = status
+        .and_then(|status| status.init_container_statuses.as_deref())
+        .unwrap_or_default();
+    containers
+        .iter()
+        .chain(init)
+        .map(|container| container.restart_count)
+        .sum()
+}
+
+fn job_fact(read: Read<'_>, rollout: Option<&RolloutState>, target: &Target, kind: JobKind) -> JobFact {
+    let Some(state) = rollout else { return JobFact::Absent };
+    let revision = &state.to.revision;
+    let snapshot = kept(read.view, revision).filter(|_| target.has_jobs);
+    let Some(name) = snapshot.and_then(|snapshot| world::job_name(&snapshot, kind, state)) else {
+        return JobFact::Absent;
+    };
+    let Some(job) = read.observed.jobs.iter().find(|job| job.name_any() == name) else {
+        return JobFact::Absent;
+    };
+    fact_of(job, read, &state.to.image)
+}
+
+fn fact_of(job: &Job, read: Read<'_>, image: &str) -> JobFact {
+    let name = job.name_any();
+    let pods = &read.observed.pods;
+    match state(job) {
+        JobState::Running => JobFact::Running {
+            trouble: trouble::of_job_pods(&name, pods, read.scrubber).map(|trouble| trouble.message),
+        },
+        JobState::Failed { message } => {
+            let ended = end(&name, pods).map(|(_, end)| end);
+            let problems = ended.and_then(|end| problems(end.message.as_deref()?));
+            let words = || trouble::last_words_of_job(&name, pods, read.scrubber);
+            JobFact::Failed {
+                code: ended.map(|end| end.exit_code),
+                message: problems.or_else(words).unwrap_or(message),
+                job: name.clone(),
+            }
+        }
+        JobState::Succeeded => {
+            let ended = end(&name, pods);
+            JobFact::Succeeded {
+                digest: ended.and_then(|(pod, _)| digest(pod, image)),
+                contract: ended.and_then(|(_, end)| contract(end.message.as_deref()?)),
+            }
+        }
+    }
+}
+
+/// The newest pod of a Job whose container has ended, and how it did.
+fn end<'a>(job: &str, pods: &'a [Pod]) -> Option<(&'a Pod, &'a ContainerStateTerminated)> {
+    let of_job = pods
+        .iter()
+        .filter(|pod| pod.labels().get("batch.kubernetes.io/job-name").map(String::as_str) == Some(job));
+    let ended = of_job.filter_map(|pod| {
+        let statuses = pod.status.as_ref()?.container_statuses.as_deref()?;
+        let end = statuses.first()?.state.as_ref()?.terminated.as_ref()?;
+        Some((pod, end))
+    });
+    ended.max_by_key(|(pod, _)| pod.creation_timestamp())
+}
+
+/// The digest that a node found under `image`, where that names the same repository.
+fn digest(pod: &Pod, image: &str) -> Option<String> {
+    let statuses = pod.status.as_ref()?.container_statuses.as_deref()?;
+    let (repository, digest) = statuses.first()?.image_id.rsplit_once('@')?;
+    let wanted = target::pinned(image, Some("")).trim_end_matches('@').to_owned();
+    let is_same = repository == wanted || repository.ends_with(&format!("/{wanted}"));
+    let is_digest = digest.len() == 71 && digest.starts_with("sha256:");
+    (is_same && is_digest).then(|| digest.to_owned())
+}
+
+/// What `berth-registry preflight` says.
+#[derive(Deserialize)]
+struct Preflight {
+    #[serde(default)]
+    version: String,
+    #[serde(default)]
+    rollback: Rollback,
+    #[serde(default)]
+    database: Database,
+    #[serde(default)]
+    problems: Vec<Problem>,
+}
+
+#[derive(Deserialize)]
+struct Problem {
+    #[serde(default)]
+    message: String,
+    #[serde(default)]
+    remedy: String,
+}
+
+#[derive(Default, Deserialize)]
+struct Rollback {
+    #[serde(default)]
+    min_version: Option<String>,
+    #[serde(default)]
+    cannot_rollback: bool,
+}
+
+#[derive(Default, Deserialize)]
+struct Database {
+    #[serde(default)]
+    pending_pre: Vec<String>,
+    #[serde(default)]
+    pending_post: Vec<String>,
+}
+
+/// Why an image must not go onto a database, and what to do.
+fn problems(text: &str) -> Option<String> {
+    let said: Preflight = serde_json::from_str(text).ok()?;
+    let problems = said
+        .problems
+        .iter()
+        .map(|problem| format!("{}. {}", problem.message, problem.remedy));
+    let problems: Vec<String> = problems.collect();
+    (!problems.is_empty()).then(|| problems.join("; "))
+}
+
+fn contract(text: &str) -> Option<Contract> {
+    let said: Preflight = serde_json::from_str(text.lines().last()?)
+        .ok()
+        .or_else(|| serde_json::from_str(text).ok())?;
+    Some(Contract {
+        version: said.version,
+        min_version: said.rollback.min_version.filter(|version| !version.is_empty()),
+        cannot_rollback: said.rollback.cannot_rollback,
+        pending_pre: said.database.pending_pre,
+        pending_post: said.database.pending_post,
+    })
+}
+
+fn approvals(view: &View, id: &str) -> Vec<ApprovalFact> {
+    let mut said: Vec<_> = view
+        .approvals
+        .iter()
+        .filter(|said| said.spec.rollout_ref.name == id)
+        .collect();
+    said.sort_by_key(|said| (said.creation_timestamp(), said.name_any()));
+    said.into_iter()
+        .map(|said| ApprovalFact {
+            step: said.spec.step,
+            decision: said.spec.decision,
+            by: said.spec.approved_by.clone(),
+            digest: said.spec.digest.clone(),
+            reason: said.spec.reason.clone().unwrap_or_default(),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_digest_is_taken_from_the_node_where_it_is_one_of_the_same_repository() {
+        let sum = format!("sha256:{}", "a".repeat(64));
+        let found = |image_id: String, image: &str| {
+            let pod = json!({"status": {"containerStatuses": [{
+                "name": "migrate", "image": "i", "imageID": image_id, "ready": false, "restartCount": 0,
+            }]}});
+            digest(&serde_json::from_value(pod).unwrap(), image)
+        };
+
+        assert_eq!(
+            found(format!("docker.io/berth/registry@{sum}"), "berth/registry:1.0.0"),
+            Some(sum.clone())
+        );
+        assert_eq!(found(format!("host:5000/a@{sum}"), "host:5000/a:1"), Some(sum.clone()));
+        assert_eq!(
+            found(sum.clone(), "berth/registry:1.0.0"),
+            None,
+            "an image that was loaded has no repository"
+        );
+        assert_eq!(
+            found(format!("docker.io/library/import@{sum}"), "berth/registry:1"),
+            None
+        );
+    }
+
+    #[test]
+    fn a_contract_is_read_from_what_the_image_says() {
+        let text = json!({
+            "version": "1.4.0", "schema": {"level": "x", "pre": ["a"]},
+            "rollback": {"min_version": "1.3.0", "cannot_rollback": true}, "problems": [],
+            "database": {"engine": "postgres", "version": 180_000, "pending_pre": ["a"], "pending_post": ["b"]},
+        });
+
+        let contract = contract(&text.to_string()).unwrap();
+
+        assert_eq!(
+            (contract.version.as_str(), contract.min_version.as_deref()),
+            ("1.4.0", Some("1.3.0"))
+        );
+        assert_eq!(
+            (contract.cannot_rollback, contract.pending_post),
+            (true, vec!["b".to_owned()])
+        );
+        assert!(super::contract("something else").is_none());
+    }
+}
