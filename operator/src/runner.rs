@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use crate::admin::Readiness;
+use crate::api::RegistryApproval;
 use crate::api::{Registry, RegistryStatus};
 use crate::context::Context;
 use crate::error::{self, Error, LIMIT, Retry};
@@ -105,8 +106,19 @@ fn controller(
             managed(),
             |claim| registry_of(&claim),
         )
+        .watches(
+            cluster.watched::<RegistryApproval>(namespace)?,
+            watcher::Config::default(),
+            |approval| registry_of_rollout(&approval),
+        )
         .graceful_shutdown_on(stop.cancelled_owned());
     Ok(controller)
+}
+
+/// The name of a roll-out is its Registry's, with a hash behind it.
+fn registry_of_rollout(approval: &RegistryApproval) -> Option<ObjectRef<Registry>> {
+    let (registry, _) = approval.spec.rollout_ref.name.rsplit_once('-')?;
+    Some(ObjectRef::new(registry).within(&approval.namespace()?))
 }
 
 /// A claim has no owner, so its label says whose it is.

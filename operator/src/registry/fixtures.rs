@@ -44,7 +44,7 @@ pub(crate) fn observed() -> Observed {
     let secrets: Secrets = [
         ("db".to_owned(), secret(["username", "password"])),
         ("bucket".to_owned(), secret(["access-key-id", "secret-access-key"])),
-        ("pull".to_owned(), Default::default()),
+        ("pull".to_owned(), std::collections::BTreeMap::default()),
     ]
     .into();
     Observed {

@@ -92,14 +92,7 @@ pub async fn reconcile(registry: Arc<Registry>, context: Arc<Context>) -> Result
     if publish(&registry, &context, &status).await? == Written::Stale {
         return Ok(Action::requeue(Duration::ZERO));
     }
-    notify::tell(
-        &context.cluster,
-        &context.sinks,
-        &began,
-        &status,
-        context.clock.now(),
-    )
-    .await;
+    notify::tell(&context.cluster, &context.sinks, &began, &status, context.clock.now()).await;
     let object = ObjectRef::from_obj(&registry).to_string();
     if report.is_some() {
         context.silences.forget(&object);
