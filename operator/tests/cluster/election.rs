@@ -1,8 +1,12 @@
 //! Two operators, each a process of its own: one works, the other takes over.
 
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
+use berth_operator::error::Error;
+use berth_operator::leader::Leadership;
+use berth_operator::registry;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Service;
 use serde_json::json;
@@ -102,6 +106,20 @@ async fn an_operator_that_was_paused_past_its_lease_ends_without_writing() {
     );
     let after = settled(&account(&fixture, "first").user()).await;
     assert_eq!(after[before.len()..], [] as [String; 0]);
+}
+
+/// A task that a pause caught between deciding and writing.
+#[tokio::test]
+async fn a_pass_under_way_writes_nothing_once_the_leadership_has_run_out() {
+    let fixture = Fixture::new().await;
+    let registry = fixture.create("images", &json!({})).await.unwrap();
+    let mut context = fixture.restarted();
+    context.cluster = context.cluster.guarded_by(Leadership::none());
+
+    let ended = registry::reconcile(Arc::new(registry), Arc::new(context)).await;
+
+    assert!(matches!(ended, Err(Error::NotLeading)), "{ended:?}");
+    assert!(fixture.api::<Service>().get_opt("images").await.unwrap().is_none());
 }
 
 /// What `user` has written, once the log has stood still: it is written a moment after the answer.
