@@ -7,6 +7,7 @@
 //! - [`image`]: container images from plain files, without a container engine.
 //! - [`clients`]: skopeo and the kubelet, which push and pull.
 //! - [`demo`] and [`verify`]: the two commands.
+//! - [`releases`]: what the tests of roll-outs roll out.
 //! - [`soak`]: clients, a nemesis, and a checker that reads the history afterwards.
 //! - [`performance`]: measurements become a table and pictures.
 //!
@@ -26,6 +27,7 @@ pub mod image;
 pub mod install;
 pub mod performance;
 pub mod progress;
+pub mod releases;
 pub mod servers;
 pub mod shell;
 pub mod soak;

@@ -38,43 +38,78 @@ pub fn build(cache: &Cache, log: &Log) -> Result<Images> {
     // Held until the binaries are read: another checkout builds into the same folder.
     let _lock = cache.lock("images")?;
     let binaries = compile(cache, log).context("build the static binaries")?;
-    let image = |name: &str| write_image(cache, name, &binaries);
+    let image = |name: &str| small(write_image(cache, name, &binaries)?);
     Ok(Images {
         registry: image("berth-registry")?,
         operator: image("berth-operator")?,
     })
 }
 
-fn write_image(cache: &Cache, name: &str, binaries: &Path) -> Result<Archive> {
-    let binary = fs::read(binaries.join(name)).with_context(|| format!("read the binary {name}"))?;
-    elf::ensure_static(&binary).with_context(|| format!("{name} in an image"))?;
-    let certificates = fs::read(CERTIFICATES).context("read the certificates")?;
-    let layer = Layer::new()
-        .folder("etc")
-        .folder("etc/ssl")
-        .folder("etc/ssl/certs")
-        .file("etc/ssl/certs/ca-certificates.crt", 0o644, certificates)
-        .file(name, 0o755, binary);
-    let settings = Settings {
-        entrypoint: vec![format!("/{name}")],
-        user: USER.into(),
-        ..Settings::default()
-    };
-    let archive = write(
+pub(super) fn write_image(cache: &Cache, name: &str, binaries: &Path) -> Result<Archive> {
+    let layer = layer(name, &binaries.join(name))?;
+    write(
         cache,
         &format!("berth/{name}:{}", crate::VERSION),
-        &Image::new(vec![layer], settings),
-    )?;
+        &Image::new(vec![layer], settings(name)),
+    )
+}
+
+fn small(archive: Archive) -> Result<Archive> {
     ensure!(
         archive.size_bytes < LARGEST_BYTES,
-        "the image of {name} has {} bytes, more than 40 MB",
+        "the image {} has {} bytes, more than 40 MB",
+        archive.reference,
         archive.size_bytes
     );
     Ok(archive)
 }
 
-/// Builds in a folder of the cache: other flags in the tree's own target folder would undo each other's work.
+/// A static binary, and the certificates that it trusts.
+pub(super) fn layer(name: &str, binary: &Path) -> Result<Layer> {
+    let binary = fs::read(binary).with_context(|| format!("read the binary {name}"))?;
+    elf::ensure_static(&binary).with_context(|| format!("{name} in an image"))?;
+    let certificates = fs::read(CERTIFICATES).context("read the certificates")?;
+    Ok(Layer::new()
+        .folder("etc")
+        .folder("etc/ssl")
+        .folder("etc/ssl/certs")
+        .file("etc/ssl/certs/ca-certificates.crt", 0o644, certificates)
+        .file(name, 0o755, binary))
+}
+
+/// It is started as the user of no machine.
+pub(super) fn settings(name: &str) -> Settings {
+    Settings {
+        entrypoint: vec![format!("/{name}")],
+        user: USER.into(),
+        ..Settings::default()
+    }
+}
+
+/// The data plane as it is for tests of roll-outs, and the operator. Cargo puts the first where the product's is, which the next build
+/// puts back.
+pub(super) fn compile_flawed(cache: &Cache, log: &Log) -> Result<PathBuf> {
+    compile_with(
+        &[
+            "--features",
+            "berth-registry/flawed",
+            // Nobody measures how fast they are: it would take minutes to make them so.
+            "--config",
+            "profile.release.package.berth-registry.opt-level=0",
+            "--config",
+            "profile.release.package.berth-operator.opt-level=0",
+        ],
+        cache,
+        log,
+    )
+}
+
 fn compile(cache: &Cache, log: &Log) -> Result<PathBuf> {
+    compile_with(&[], cache, log)
+}
+
+/// Builds in a folder of the cache: other flags in the tree's own target folder would undo each other's work.
+fn compile_with(more: &[&str], cache: &Cache, log: &Log) -> Result<PathBuf> {
     let triple = host_triple()?;
     let target = cache.folder("target")?;
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
@@ -83,7 +118,9 @@ fn compile(cache: &Cache, log: &Log) -> Result<PathBuf> {
         .args(["-n", "10"])
         .arg(cargo)
         .args(["build", "--locked", "--release", "--target", &triple]);
-    command.args(["--package", "berth-registry", "--package", "berth-operator", "--bins"]);
+    command
+        .args(["--package", "berth-registry", "--package", "berth-operator", "--bins"])
+        .args(more);
     command.current_dir(crate::tree()).env("CARGO_TARGET_DIR", &target);
     command
         .env("RUSTFLAGS", "-C target-feature=+crt-static")

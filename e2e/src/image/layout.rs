@@ -173,19 +173,56 @@ pub fn write_index(path: &Path, reference: &str, images: &[Image]) -> Result<Arc
     pack(path, top, &blobs, (reference, None))
 }
 
-/// An OCI layout in a tar archive; with Docker's own list of images it is also what `docker load` reads.
-fn pack(path: &Path, mut top: Value, blobs: &[Blob], (reference, docker): (&str, Option<Value>)) -> Result<Archive> {
-    let digest = top["digest"].as_str().unwrap_or_default().to_owned();
-    // containerd knows an image by its full name only; skopeo by the tag.
+/// Writes several images into one archive, which has each under its own name. Blobs that they share are there once.
+///
+/// # Errors
+/// When the file cannot be written.
+pub(super) fn write_all(
+    path: &Path,
+    reference: &str,
+    images: impl Iterator<Item = (String, Image)>,
+) -> Result<Archive> {
+    let (mut blobs, mut tops, mut known) = (Vec::new(), Vec::new(), HashSet::new());
+    for (name, image) in images {
+        let of_image = image.blobs()?;
+        let mut top = of_image.last().context("an image has a manifest")?.descriptor();
+        top["platform"] = image.platform();
+        tops.push(named(top, &name));
+        blobs.extend(of_image.into_iter().filter(|blob| known.insert(blob.digest.clone())));
+    }
+    write_layout(path, reference, (tops, None), &blobs)
+}
+
+/// One image or index.
+fn pack(path: &Path, top: Value, blobs: &[Blob], (reference, docker): (&str, Option<Value>)) -> Result<Archive> {
+    write_layout(path, reference, (vec![named(top, reference)], docker), blobs)
+}
+
+/// containerd knows an image by its full name only; skopeo by the tag.
+fn named(mut top: Value, reference: &str) -> Value {
     top["annotations"] = json!({
         "io.containerd.image.name": format!("docker.io/{reference}"),
         "org.opencontainers.image.ref.name": reference.rsplit(':').next().unwrap_or("latest"),
     });
+    top
+}
+
+/// An OCI layout in a tar archive; with Docker's own list of images it is also what `docker load` reads.
+fn write_layout(
+    path: &Path,
+    reference: &str,
+    (tops, docker): (Vec<Value>, Option<Value>),
+    blobs: &[Blob],
+) -> Result<Archive> {
+    let digest = match tops.as_slice() {
+        [one] => one["digest"].as_str().unwrap_or_default().to_owned(),
+        several => digest(json!(several).to_string().as_bytes()),
+    };
     let partial = path.with_extension(format!("partial-{}", std::process::id()));
     let mut tar = Builder::new(File::create(&partial).with_context(|| format!("write {}", partial.display()))?);
     let mut described = vec![
         ("oci-layout", json!({"imageLayoutVersion": "1.0.0"})),
-        ("index.json", json!({"schemaVersion": 2, "manifests": [top]})),
+        ("index.json", json!({"schemaVersion": 2, "manifests": tops})),
     ];
     described.extend(docker.map(|list| ("manifest.json", list)));
     for (name, content) in described {

@@ -11,11 +11,13 @@ mod berth;
 mod elf;
 mod layer;
 mod layout;
+mod releases;
 mod sample;
 
 pub use berth::{Images, build};
 pub use layer::{Compression, Layer};
 pub use layout::{Image, Settings, write_index};
+pub use releases::{Migration, Release, STABLE, with_releases};
 pub use sample::Sample;
 
 /// An image in a file: an OCI layout in a tar archive, as `skopeo oci-archive:` and `ctr images import` read it.
@@ -101,8 +103,11 @@ pub fn pause(cache: &Cache, log: &Log) -> Result<Archive> {
 
 /// Writes `image` to its place in the cache: one for each checkout, because each makes images of its own.
 fn write(cache: &Cache, reference: &str, image: &Image) -> Result<Archive> {
+    image.write(&place(cache, reference)?, reference)
+}
+
+fn place(cache: &Cache, reference: &str) -> Result<PathBuf> {
     let checkout = Sha256::digest(crate::tree().as_os_str().as_encoded_bytes());
     let folder = cache.folder(&format!("images/{}", &hex::encode(checkout)[..16]))?;
-    let file = format!("{}.tar", reference.replace(['/', ':'], "_"));
-    image.write(&folder.join(file), reference)
+    Ok(folder.join(format!("{}.tar", reference.replace(['/', ':'], "_"))))
 }

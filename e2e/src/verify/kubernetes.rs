@@ -4,11 +4,16 @@ use std::{fs, time::Duration};
 
 use anyhow::{Context, Result};
 
-use super::{Run, source::integration, test_binaries::pass};
+use super::{
+    Run,
+    source::integration,
+    test_binaries::{self, pass},
+};
 use crate::{
     cache::Cache,
     cluster::{self, Cluster, ControlPlane, Target},
-    image, install,
+    image::{self, Archive},
+    install, releases,
     shell::{self, Log},
     tools,
 };
@@ -55,6 +60,32 @@ pub(super) fn api_server(run: &Run, log: &Log) -> Result<()> {
 pub(super) fn cluster(run: &Run, log: &Log) -> Result<()> {
     let tests = run.tests.integration("e2e", "cluster", log)?;
     let images = image::build(&run.cache, log)?;
+    with_berth(run, &[&images.registry, &images.operator], log, |cluster| {
+        pass(tests.within(cluster.inside(tests.path())), log)
+    })
+}
+
+/// Several roll-outs at once: most of their time they wait.
+const LANES: &str = "6";
+
+pub(super) fn rollouts(run: &Run, log: &Log) -> Result<()> {
+    let tests = test_binaries::of_this_package("rollouts", log)?;
+    let (operator, images) = image::with_releases(&run.cache, releases::ALL, log)?;
+    let table = tempfile::NamedTempFile::new()?;
+    let outcome = with_berth(run, &[&images, &operator], log, |cluster| {
+        let mut command = tests.within(cluster.inside(tests.path()));
+        command.env(releases::TABLE, table.path());
+        command.args(["--test-threads", LANES]).args(&run.words);
+        pass(command, log)
+    });
+    for line in fs::read_to_string(table.path())?.lines() {
+        run.report(line.to_owned());
+    }
+    outcome
+}
+
+/// Carries out `work` in a cluster that has these images, and the operator installed from its chart.
+fn with_berth(run: &Run, images: &[&Archive], log: &Log, work: impl FnOnce(&Cluster) -> Result<()>) -> Result<()> {
     let helm = tools::helm(&run.cache, log)?;
     tools::skopeo(&run.cache, log)?;
     // Another checkout's run uses clusters of the same names.
@@ -63,11 +94,12 @@ pub(super) fn cluster(run: &Run, log: &Log) -> Result<()> {
     cluster::down(&run.cache, CLUSTER)?;
     let _ended = Ended(&run.cache);
     let cluster = Cluster::up(&run.cache, CLUSTER, log)?;
-    cluster.import(&images.registry, log)?;
-    cluster.import(&images.operator, log)?;
+    for image in images {
+        cluster.import(image, log)?;
+    }
     let target = Target::Own(cluster.clone());
     let installed = install::operator(&target, &helm, &install::References::default(), log);
-    let outcome = installed.and_then(|()| pass(tests.within(cluster.inside(tests.path())), log));
+    let outcome = installed.and_then(|()| work(&cluster));
     if outcome.is_err() {
         keep_logs(&cluster, run)?;
     }

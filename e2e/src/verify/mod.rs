@@ -55,8 +55,9 @@ struct Arguments {
     /// Try this client only, in the stage clients; may be given several times
     #[arg(long, value_name = "NAME")]
     client: Vec<String>,
-    /// What stands behind `--` is for the stages soak: `cargo verify --only soak -- --help` shows it
-    #[arg(last = true, value_name = "SOAK")]
+    /// What stands behind `--` is for the stages soak (`cargo verify --only soak -- --help` shows it), and names tests of the
+    /// stage rollouts
+    #[arg(last = true, value_name = "WORDS")]
     rest: Vec<String>,
 }
 
@@ -66,7 +67,7 @@ struct Run {
     cache: Cache,
     context: Option<String>,
     clients: Vec<String>,
-    soak: Vec<String>,
+    words: Vec<String>,
     tests: TestBinaries,
     staged: TestBinaries,
     report: RefCell<Vec<String>>,
@@ -119,7 +120,7 @@ fn run(arguments: &Arguments) -> Result<bool> {
         cache,
         context: arguments.context.clone(),
         clients: arguments.client.clone(),
-        soak: arguments.rest.clone(),
+        words: arguments.rest.clone(),
         tests: TestBinaries::default(),
         staged: TestBinaries::staged(),
         report: RefCell::default(),

@@ -17,7 +17,7 @@ pub(super) fn postgres_s3(run: &Run, log: &Log) -> Result<()> {
 }
 
 fn soak(run: &Run, pair: Pair, log: &Log) -> Result<()> {
-    let options = Options::read(&run.soak)?;
+    let options = Options::read(&run.words)?;
     let program = match options.program() {
         Some(program) => program,
         None => run.tests.program("berth-registry", log)?,

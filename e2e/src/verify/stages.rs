@@ -258,4 +258,10 @@ pub(super) const STAGES: &[Stage] = &[
         kubernetes::cluster,
     )
     .needs(&[Need::Kubernetes, Need::Helm, Need::Images]),
+    stage(
+        "rollouts",
+        "twelve bad releases are stopped while clients push and pull, and good ones pass",
+        kubernetes::rollouts,
+    )
+    .needs(&[Need::Kubernetes, Need::Helm]),
 ];

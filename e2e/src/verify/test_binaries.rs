@@ -138,8 +138,19 @@ pub(super) fn pass(mut command: Command, log: &Log) -> Result<()> {
     Ok(())
 }
 
+/// A test target of this package, without those of the others: what this program is made of is compiled already.
+pub(super) fn of_this_package(name: &str, log: &Log) -> Result<TestBinary> {
+    let built = compile_some(&["--package", "e2e", "--test", name], log)?;
+    let found = built.tests.into_iter().find(|test| test.target == name);
+    found.with_context(|| format!("there is no test target {name} in e2e"))
+}
+
 fn compile(more: &[&str], log: &Log) -> Result<Built> {
-    let mut build = cargo(&["test", "--workspace", "--no-run"]);
+    compile_some(&[&["--workspace"], more].concat(), log)
+}
+
+fn compile_some(more: &[&str], log: &Log) -> Result<Built> {
+    let mut build = cargo(&["test", "--no-run"]);
     build.args(["--message-format", "json-render-diagnostics"]).args(more);
     let messages = shell::read_with_log(&mut build, log, BUILD_LIMIT)?;
     let (mut tests, mut programs) = (Vec::new(), Vec::new());
