@@ -7,8 +7,8 @@
 
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment};
 use k8s_openapi::api::core::v1::{
-    Container, ContainerPort, HTTPGetAction, Lifecycle, LifecycleHandler, PodTemplateSpec, Probe, ResourceRequirements,
-    SleepAction, TopologySpreadConstraint,
+    Container, ContainerPort, EnvVar, EnvVarSource, HTTPGetAction, Lifecycle, LifecycleHandler, ObjectFieldSelector,
+    PodTemplateSpec, Probe, ResourceRequirements, SleepAction, TopologySpreadConstraint,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -116,8 +116,36 @@ fn serving(registry: &ValidRegistry) -> Container {
             limits: (!resources.limits.is_empty()).then(|| resources.limits.clone()),
             claims: None,
         }),
-        ..pod::container(registry, "registry", &["serve"])
+        ..measured(registry)
     }
+}
+
+/// The container says in its metrics which pod of which stage it is: a label of the pod, so that it is the same container in both.
+fn measured(registry: &ValidRegistry) -> Container {
+    let mut container = pod::container(registry, "registry", &["serve"]);
+    let of_pod = |name: &str, path: &str| EnvVar {
+        name: name.to_owned(),
+        value_from: Some(EnvVarSource {
+            field_ref: Some(ObjectFieldSelector {
+                field_path: path.to_owned(),
+                // As the API server says it: what is written is what is read.
+                api_version: Some("v1".to_owned()),
+            }),
+            ..EnvVarSource::default()
+        }),
+        ..EnvVar::default()
+    };
+    let stage = format!("metadata.labels['{}']", labels::STAGE);
+    container.env.get_or_insert_default().extend([
+        EnvVar {
+            name: "BERTH_METRICS_REGISTRY".to_owned(),
+            value: Some(format!("{}/{}", registry.namespace, registry.name)),
+            ..EnvVar::default()
+        },
+        of_pod("BERTH_METRICS_REPLICA", "metadata.name"),
+        of_pod("BERTH_METRICS_STAGE", &stage),
+    ]);
+    container
 }
 
 fn leave_first() -> Lifecycle {
