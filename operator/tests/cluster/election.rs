@@ -116,7 +116,7 @@ async fn a_pass_under_way_writes_nothing_once_the_leadership_has_run_out() {
     let mut context = fixture.restarted();
     context.cluster = context.cluster.guarded_by(Leadership::none());
 
-    let ended = registry::reconcile(Arc::new(registry), Arc::new(context)).await;
+    let ended = Box::pin(registry::reconcile(Arc::new(registry), Arc::new(context))).await;
 
     assert!(matches!(ended, Err(Error::NotLeading)), "{ended:?}");
     assert!(fixture.api::<Service>().get_opt("images").await.unwrap().is_none());

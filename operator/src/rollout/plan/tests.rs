@@ -1,1 +1,181 @@
+use k8s_openapi::jiff::Timestamp;
+use serde_json::json;
 
+use super::super::facts::{Command, CommandKind, Evidence, Facts, JobFact, LockFact, Pods, Probe, Target, Verdict};
+use super::super::settings::Settings;
+use super::*;
+use crate::api::rollout::status::{Contract, Revision};
+use crate::registry::fixtures::production;
+use crate::registry::rollout::Rollout;
+
+fn revision(name: &str) -> Revision {
+    Revision {
+        version: Some(name.to_owned()),
+        image: format!("berth/berth-registry:{name}"),
+        digest: None,
+        revision: name.to_owned(),
+    }
+}
+
+fn pods(name: &str, count: i32) -> Pods {
+    Pods {
+        revision: Some(name.to_owned()),
+        image: revision(name).image,
+        rollout: Rollout {
+            wanted: count,
+            replicas: count,
+            updated: count,
+            ready: count,
+            observed: true,
+            ..Rollout::default()
+        },
+        ..Pods::default()
+    }
+}
+
+fn facts() -> Facts {
+    Facts {
+        registry: "images".to_owned(),
+        uid: "uid-1".to_owned(),
+        target: Target {
+            revision: revision("2.0.0"),
+            has_jobs: true,
+            strategy: Strategy::Canary,
+        },
+        generation: 2,
+        requested_by: None,
+        main: Some(pods("1.0.0", 3)),
+        canary: None,
+        can_rebuild_old: true,
+        preflight: JobFact::Absent,
+        pre: JobFact::Absent,
+        post: JobFact::Absent,
+        lock: LockFact::Held(Vec::new()),
+        frozen: None,
+        evidence: None,
+        approvals: Vec::new(),
+        commands: Vec::new(),
+    }
+}
+
+fn settings() -> Settings {
+    Settings::of(&production(&json!({})), true)
+}
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(1_700_000_000 + second).unwrap()
+}
+
+fn phase(memory: &Memory) -> Phase {
+    memory.rollout.as_ref().unwrap().phase
+}
+
+/// A roll-out that has come to `wanted`, and the facts there.
+fn at_phase(wanted: Phase) -> (Memory, Facts) {
+    let (mut memory, mut facts) = (Memory::default(), facts());
+    let contract = Contract {
+        version: "2.0.0".to_owned(),
+        pending_post: vec!["m".to_owned()],
+        ..Contract::default()
+    };
+    facts.preflight = JobFact::Succeeded {
+        digest: None,
+        contract: Some(contract),
+    };
+    facts.pre = JobFact::Succeeded {
+        digest: None,
+        contract: None,
+    };
+    for turn in 0..20_i64 {
+        if memory.rollout.as_ref().is_some_and(|state| state.phase == wanted) {
+            break;
+        }
+        let now = at(turn * 3700);
+        facts.canary = Some(pods("2.0.0", 1));
+        facts.evidence = Some(evidence(Verdict::Strong, now));
+        if memory.rollout.as_ref().is_some_and(main_is_new) {
+            facts.main = Some(pods("2.0.0", 3));
+        }
+        memory = step(&settings(), &memory, &facts, now);
+    }
+    assert_eq!(phase(&memory), wanted);
+    facts.evidence = None;
+    (memory, facts)
+}
+
+fn evidence(verdict: Verdict, at: Timestamp) -> Evidence {
+    Evidence {
+        at,
+        verdict,
+        probe: Probe::Passed,
+        measurements: Vec::new(),
+        message: "seen".to_owned(),
+    }
+}
+
+#[test]
+fn two_bad_looks_at_the_canary_bring_the_old_version_back_and_one_does_not() {
+    let (memory, mut facts) = at_phase(Phase::CanaryAnalyzing);
+    facts.evidence = Some(evidence(Verdict::Fail, at(100_000)));
+    let once = step(&settings(), &memory, &facts, at(100_000));
+    facts.evidence = Some(evidence(Verdict::Fail, at(100_030)));
+
+    let twice = step(&settings(), &once, &facts, at(100_030));
+
+    assert_eq!(phase(&once), Phase::CanaryAnalyzing);
+    assert_eq!(phase(&twice), Phase::RollingBack);
+    assert_eq!(twice.refused[0].revision, "2.0.0");
+}
+
+#[test]
+fn what_cannot_be_measured_is_held_and_neither_promoted_nor_taken_back() {
+    let (mut memory, mut facts) = at_phase(Phase::CanaryAnalyzing);
+    for look in 0..6 {
+        facts.evidence = Some(evidence(Verdict::Error, at(100_000 + look * 30)));
+        memory = step(&settings(), &memory, &facts, at(100_000 + look * 30));
+    }
+
+    assert_eq!(phase(&memory), Phase::Held);
+    assert_eq!(memory.refused, Vec::new());
+}
+
+#[test]
+fn a_failed_migration_ends_the_roll_out_before_any_pod_has_changed() {
+    let (memory, mut facts) = at_phase(Phase::PreMigrating);
+    facts.pre = JobFact::Failed {
+        job: "j".to_owned(),
+        code: Some(1),
+        message: "no".to_owned(),
+    };
+
+    assert_eq!(phase(&step(&settings(), &memory, &facts, at(100_000))), Phase::Failed);
+}
+
+#[test]
+fn the_floor_is_remembered_with_the_phase_whose_job_needs_it() {
+    let (memory, facts) = at_phase(Phase::Soaking);
+
+    let after = step(&settings(), &memory, &facts, at(1_000_000));
+
+    assert_eq!(phase(&after), Phase::PostMigrating);
+    assert_eq!(after.floor.unwrap().version, "2.0.0");
+}
+
+#[test]
+fn a_command_is_obeyed_once() {
+    let (memory, mut facts) = at_phase(Phase::CanaryAnalyzing);
+    let id = memory.rollout.as_ref().unwrap().id.clone();
+    let command = |kind, rollout: &str| Command {
+        kind,
+        value: rollout.to_owned(),
+        rollout: rollout.to_owned(),
+        reason: String::new(),
+        by: "alice".to_owned(),
+    };
+    facts.commands = vec![command(CommandKind::Pause, &id), command(CommandKind::Abort, "another")];
+
+    let paused = step(&settings(), &memory, &facts, at(100_000));
+
+    assert_eq!(phase(&paused), Phase::Paused);
+    assert_eq!(step(&settings(), &paused, &facts, at(100_001)), paused);
+}
