@@ -7,11 +7,16 @@ use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use futures::StreamExt;
+use futures::stream::BoxStream;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{
+    Api, DeleteParams, ListParams, PartialObjectMeta, Patch, PatchParams, PostParams, Preconditions, WatchEvent,
+    WatchParams,
+};
 use kube::runtime::events::{Event, Recorder};
 use kube::runtime::wait::Condition;
 use kube::runtime::wait::conditions::is_crd_established;
@@ -215,6 +220,23 @@ impl Cluster {
         self.check::<K>("", Verb::List)?;
         self.check::<K>("", Verb::Watch)?;
         Ok(namespace.map_or_else(|| Api::all(self.client.clone()), |namespace| self.api(namespace)))
+    }
+
+    /// Changes of objects of a kind in one namespace since `version`: their names only, never their content.
+    ///
+    /// # Errors
+    /// [`Error::Api`].
+    pub async fn watch_names<K: Object + 'static>(
+        &self,
+        namespace: &str,
+        version: &str,
+    ) -> Result<BoxStream<'static, Result<WatchEvent<PartialObjectMeta<K>>, kube::Error>>, Error> {
+        self.check::<K>("", Verb::Watch)?;
+        let watched = self
+            .api::<K>(namespace)
+            .watch_metadata(&WatchParams::default(), version)
+            .await;
+        Ok(watched.map_err(failed::<K>(Verb::Watch, ""))?.boxed())
     }
 
     /// `secret` made, or the one that was there already.

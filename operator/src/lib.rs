@@ -16,6 +16,7 @@
 //! | [`analysis`] | whether a canary is as good as it must be |
 //! | [`probe`] | the operator's own pushes and pulls through one stage |
 //! | [`measure`] | how requests are counted: from Prometheus, or from the pods |
+//! | [`references`] | changes of Secrets and config maps that Registries refer to |
 //! | [`ownership`] | whether an object still is as it was applied |
 //! | [`events`], [`metrics`], [`error`], [`context`], [`clock`], [`content_hash`], [`labels`] | small parts |
 //! | [`api`] | the kinds |
@@ -46,6 +47,7 @@ pub mod outbound;
 pub mod ownership;
 pub mod probe;
 pub mod rbac;
+pub mod references;
 pub mod registry;
 pub mod rollout;
 pub mod runner;

@@ -123,7 +123,7 @@ pub const GRANTS: &[Grant] = &[
     Grant {
         group: "",
         resource: "secrets",
-        verbs: &[Get, Create],
+        verbs: &[Get, Watch, Create],
     },
     Grant {
         group: "",

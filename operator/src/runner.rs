@@ -29,7 +29,7 @@ use crate::context::Context;
 use crate::error::{self, Error, LIMIT, Retry};
 use crate::foreign;
 use crate::labels::{INSTANCE, MANAGED};
-use crate::registry;
+use crate::{references, registry};
 
 /// The kind in metrics and logs.
 const KIND: &str = "Registry";
@@ -112,7 +112,8 @@ fn controller(
             |approval| registry_of_rollout(&approval),
         )
         .graceful_shutdown_on(stop.cancelled_owned());
-    Ok(controller)
+    let referred = references::changes(cluster.clone(), controller.store());
+    Ok(controller.reconcile_on(referred))
 }
 
 /// The name of a roll-out is its Registry's, with a hash behind it.

@@ -70,6 +70,12 @@ pub enum Reason {
     SecretMissing,
     /// A Secret or `ConfigMap` that pods mount or read is missing.
     ReferenceMissing,
+    /// The claim that the spec names is not there.
+    VolumeMissing,
+    /// The volume that held the images is gone, or goes.
+    VolumeLost,
+    /// A node does not answer, and a pod on it cannot be ended.
+    NodeGone,
     /// An object of a needed name belongs to somebody else.
     NameTaken,
     /// The API server refused an object.
@@ -186,6 +192,9 @@ impl Reason {
             Self::InvalidSpec => "InvalidSpec",
             Self::SecretMissing => "SecretMissing",
             Self::ReferenceMissing => "ReferenceMissing",
+            Self::VolumeMissing => "VolumeMissing",
+            Self::VolumeLost => "VolumeLost",
+            Self::NodeGone => "NodeGone",
             Self::NameTaken => "NameTaken",
             Self::ApplyRefused => "ApplyRefused",
             Self::Migrating => "Migrating",

@@ -271,6 +271,11 @@ impl Registry {
         self.spec.storage.as_ref()?.gcs.as_ref()
     }
 
+    /// Name of the user's own claim, when images are kept on that.
+    pub fn existing_claim(&self) -> Option<&str> {
+        self.spec.storage.as_ref()?.filesystem.as_ref()?.claim_name.as_deref()
+    }
+
     /// Whether images are kept in a bucket, of whatever kind.
     pub fn has_bucket(&self) -> bool {
         self.s3().is_some() || self.azure().is_some() || self.gcs().is_some()

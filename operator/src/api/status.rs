@@ -44,6 +44,10 @@ pub struct RegistryStatus {
     #[schemars(length(max = 512))]
     pub selector: Option<String>,
 
+    /// The volume that holds the images, where they are on one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volume: Option<HeldVolume>,
+
     /// Where clients reach the registry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoints: Option<Endpoints>,
@@ -97,6 +101,19 @@ pub struct SchemaLevel {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 1000), inner(length(max = 64)))]
     pub pending_post: Vec<String>,
+}
+
+/// The volume that holds the images.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HeldVolume {
+    /// Name of the claim.
+    #[schemars(length(max = 253))]
+    pub claim: String,
+
+    /// Which claim of that name: another one is empty.
+    #[schemars(length(max = 64))]
+    pub uid: String,
 }
 
 /// Where clients reach the registry.

@@ -1,6 +1,6 @@
 //! Which keys of which Secrets a Registry's pods read, and what may be said about them; pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sha2::{Digest, Sha256};
 
@@ -186,6 +186,30 @@ pub fn wholes(registry: &Registry) -> Wholes {
             .map(|secret| (secret.name.clone(), "image.pullSecrets")),
     );
     wholes
+}
+
+/// Names of the Secrets whose content matters to `registry`, the ones that are made for it among them.
+pub fn secret_names(registry: &Registry, name: &str) -> BTreeSet<String> {
+    let wholes = wholes(registry);
+    let named = referenced(registry).into_iter().map(|credential| credential.secret);
+    let whole = wholes
+        .secrets
+        .into_iter()
+        .chain(wholes.pull_secrets)
+        .map(|(name, _)| name);
+    let issued = is_issued(registry).then(|| names::certificate(name));
+    let of_metrics = of_metrics(registry);
+    named
+        .chain(whole)
+        .chain(issued)
+        .chain(of_metrics)
+        .chain([names::http_secret(name)])
+        .collect()
+}
+
+/// Names of the `ConfigMaps` whose content matters to `registry`, but for its own configuration.
+pub fn config_map_names(registry: &Registry) -> BTreeSet<String> {
+    wholes(registry).config_maps.into_iter().map(|(name, _)| name).collect()
 }
 
 /// What is missing of the objects that are referred to as a whole, and of keys of `ConfigMaps`.

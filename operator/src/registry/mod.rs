@@ -53,6 +53,8 @@ const SOON: Duration = Duration::from_secs(10);
 /// The same while a roll-out is under way: its measurements have an interval of their own.
 const SOON_IN_ROLLOUT: Duration = Duration::from_secs(2);
 
+/// How soon a pass looks again at what a watch should have told it.
+const UNHEARD: Duration = Duration::from_mins(1);
 /// How soon a pass looks whether the cluster now has an API that it lacked.
 const LOOK_FOR_APIS: Duration = Duration::from_secs(30);
 
@@ -86,6 +88,7 @@ pub async fn reconcile(registry: Arc<Registry>, context: Arc<Context>) -> Result
         deployment: observed.deployment.as_ref(),
         service: observed.service.as_ref(),
         report: report.as_ref(),
+        claim: observed.claim.as_ref(),
         lacks: Some(&lacks),
     };
     let status = status::status(&registry, &stage, seen, context.clock.now());
@@ -116,8 +119,18 @@ fn next_look(stage: &Stage, silence: Option<Duration>, is_reachable: bool) -> Du
         // A roll-out that has ended waits for another spec or a person's word.
         Stage::Rolling { state, .. } if state.phase.is_final() => IDLE,
         Stage::Rolling { .. } => SOON_IN_ROLLOUT,
+        // Heard of too, unless the operator may not watch.
+        Stage::Refused(refusal) if is_heard_of(refusal.reason) => UNHEARD,
         Stage::Deployed { .. } | Stage::Refused(_) | Stage::Migrating { .. } | Stage::Waiting { .. } => SOON,
     }
+}
+
+/// Whether what ends a refusal is watched.
+fn is_heard_of(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::SecretMissing | Reason::ReferenceMissing | Reason::VolumeLost
+    )
 }
 
 /// Validates, builds and applies. What a person must put right is a stage, not an error; none when what was read is out of

@@ -61,7 +61,7 @@ pub async fn observe(cluster: &Cluster, registry: &Registry) -> Result<Observed,
         .as_deref()
         .ok_or(Error::Incomplete("namespace"))?;
     let labelled = labels::of_instance(name);
-    let (admin_service, claim) = (names::admin_service(name), names::claim(name));
+    let (admin_service, claim) = (names::admin_service(name), claim_name(registry, name));
     let (single, many, secrets, referred_config_maps, around) = futures::try_join!(
         futures::future::try_join5(
             cluster.get(namespace, name),
@@ -102,6 +102,13 @@ pub async fn observe(cluster: &Cluster, registry: &Registry) -> Result<Observed,
     })
 }
 
+/// The user's claim, or the one that the operator makes.
+fn claim_name(registry: &Registry, name: &str) -> String {
+    registry
+        .existing_claim()
+        .map_or_else(|| names::claim(name), str::to_owned)
+}
+
 async fn read_secrets(
     cluster: &Cluster,
     registry: &Registry,
@@ -109,25 +116,7 @@ async fn read_secrets(
     name: &str,
 ) -> Result<(Secrets, Option<ObjectMeta>), Error> {
     let http_secret = names::http_secret(name);
-    let mut wanted: Vec<String> = credentials::referenced(registry)
-        .into_iter()
-        .map(|found| found.secret)
-        .collect();
-    wanted.extend(credentials::of_metrics(registry));
-    wanted.push(http_secret.clone());
-    let wholes = credentials::wholes(registry);
-    wanted.extend(
-        wholes
-            .secrets
-            .into_iter()
-            .chain(wholes.pull_secrets)
-            .map(|(name, _)| name),
-    );
-    if credentials::is_issued(registry) {
-        wanted.push(names::certificate(name));
-    }
-    wanted.sort();
-    wanted.dedup();
+    let wanted = credentials::secret_names(registry, name);
     let found = try_join_all(wanted.iter().map(|secret| cluster.get::<Secret>(namespace, secret))).await?;
 
     let mut metadata = None;
@@ -143,13 +132,7 @@ async fn read_secrets(
 }
 
 async fn read_config_maps(cluster: &Cluster, registry: &Registry, namespace: &str) -> Result<Secrets, Error> {
-    let mut wanted: Vec<String> = credentials::wholes(registry)
-        .config_maps
-        .into_iter()
-        .map(|(name, _)| name)
-        .collect();
-    wanted.sort();
-    wanted.dedup();
+    let wanted = credentials::config_map_names(registry);
     let found = try_join_all(wanted.iter().map(|name| cluster.get::<ConfigMap>(namespace, name))).await?;
     let mut maps = Secrets::new();
     for (name, map) in wanted.into_iter().zip(found) {

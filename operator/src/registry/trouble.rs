@@ -4,6 +4,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ContainerState, ContainerStateTerminated, ContainerStatus, Pod};
 
 use super::credentials::{self, Credential, Secrets};
+use super::rollout::Rollout;
 use crate::api::conditions::Reason;
 
 /// How much of what a container printed is repeated, in bytes.
@@ -53,11 +54,14 @@ pub fn of_serving_pods(deployment: &Deployment, pods: &[Pod], scrubber: Scrubber
 
 /// The same of the pods that are for `component`.
 pub fn of_component(deployment: &Deployment, component: &str, pods: &[Pod], scrubber: Scrubber<'_>) -> Option<Trouble> {
+    // Once others serve in their place, pods of a lost node are nobody's concern.
+    let is_complete = Rollout::of(deployment).is_complete();
     let serving = pods
         .iter()
         .filter(|pod| label(pod, "app.kubernetes.io/component") == Some(component) && !has_ended(pod));
     let (mut person, mut time): (Vec<_>, Vec<_>) = serving
         .filter_map(|pod| of_pod(pod, scrubber))
+        .filter(|trouble| trouble.reason != Reason::NodeGone || !is_complete)
         .chain(of_deployment(deployment))
         .partition(|trouble| trouble.needs == Needs::Person);
     person.append(&mut time);
@@ -112,10 +116,10 @@ fn of_deployment(deployment: &Deployment) -> Option<Trouble> {
 }
 
 fn of_pod(pod: &Pod, scrubber: Scrubber<'_>) -> Option<Trouble> {
-    if pod.metadata.deletion_timestamp.is_some() {
-        return None;
-    }
     let name = pod.metadata.name.as_deref().unwrap_or_default();
+    if pod.metadata.deletion_timestamp.is_some() {
+        return of_gone_node(name, pod);
+    }
     statuses(pod)
         .find_map(|status| of_container(name, status, scrubber))
         .or_else(|| of_scheduling(name, pod))
@@ -199,6 +203,30 @@ fn bad_end(status: &ContainerStatus) -> Option<&ContainerStateTerminated> {
         return None;
     }
     end_of(status.last_state.as_ref()).filter(|end| end.exit_code != 0)
+}
+
+/// A pod that Kubernetes took away because its node does not answer: nobody there confirms that it has ended, and its
+/// volume stays with that node.
+fn of_gone_node(name: &str, pod: &Pod) -> Option<Trouble> {
+    let conditions = pod.status.as_ref()?.conditions.as_deref().unwrap_or_default();
+    conditions.iter().find(|found| {
+        let is_taken = found.type_ == "DisruptionTarget" && found.reason.as_deref() == Some("DeletionByTaintManager");
+        is_taken && found.status == "True"
+    })?;
+    let node = pod
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.node_name.as_deref())
+        .unwrap_or_default();
+    let message = format!(
+        "pod {name} cannot be ended because its node {node} does not answer; another pod starts, but a volume of that \
+         node comes free only when the node is back, or for good with `kubectl delete node {node}`"
+    );
+    Some(Trouble {
+        reason: Reason::NodeGone,
+        message,
+        needs: Needs::Time,
+    })
 }
 
 fn of_scheduling(name: &str, pod: &Pod) -> Option<Trouble> {
@@ -372,6 +400,29 @@ mod tests {
         let done = container("migrate", &json!({"terminated": {"exitCode": 0}}), &ended("locked"));
 
         assert_eq!(trouble(&json!({"initContainerStatuses": [done]})), None);
+    }
+
+    #[test]
+    fn a_pod_of_a_node_that_does_not_answer_is_told_until_others_serve() {
+        let mut pod = pod(
+            "registry",
+            &json!({"conditions": [
+                {"type": "DisruptionTarget", "status": "True", "reason": "DeletionByTaintManager"},
+            ]}),
+        );
+        pod.metadata.deletion_timestamp = serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap();
+        let of = |ready: i32| {
+            let deployment = json!({"spec": {"replicas": 1, "selector": {}, "template": {}},
+                "status": {"replicas": 1, "updatedReplicas": 1, "readyReplicas": ready}});
+            of_serving_pods(
+                &serde_json::from_value(deployment).unwrap(),
+                std::slice::from_ref(&pod),
+                NOTHING,
+            )
+        };
+
+        assert_eq!(of(0).unwrap().reason, Reason::NodeGone);
+        assert_eq!(of(1), None);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use berth_operator::runner;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Secret, Service};
 use kube::ResourceExt;
 use kube::api::DeleteParams;
 use serde_json::json;
@@ -112,6 +112,32 @@ async fn a_registry_is_seen_made_and_kept_as_it_should_be() {
     running.stop().await;
 }
 
+#[tokio::test]
+async fn a_secret_that_appears_or_changes_is_heard_of_within_seconds() {
+    let fixture = Fixture::new().await;
+    let running = Running::start(&fixture);
+    fixture.create("images", &production(&json!({}))).await.unwrap();
+    eventually("the missing Secrets are told", async || {
+        let registry: Registry = fixture.get("images").await;
+        let told = conditions::find(&registry.status?.conditions, ConditionType::Stalled)?.reason == "SecretMissing";
+        told.then_some(())
+    })
+    .await;
+
+    fixture.create_credentials().await;
+    // By itself the operator would look again after a minute.
+    ready(&fixture).await;
+    let generation = async || fixture.get::<Deployment>("images").await.metadata.generation;
+    let before = generation().await;
+    meddle::<Secret>(&fixture, "bucket", json!({"stringData": {"access-key-id": "AK2"}})).await;
+    eventually("another content replaces the pods", async || {
+        (generation().await > before).then_some(())
+    })
+    .await;
+
+    running.stop().await;
+}
+
 /// Everything that the table of permissions has, asked for with the rights of the chart alone.
 async fn a_third_version_leaves_one_record(fixture: &Fixture, next: &serde_json::Value) {
     let mut third = next.clone();
@@ -171,6 +197,13 @@ async fn every_permission_is_needed_and_none_is_missing() {
             .get_opt("volume-data")
             .await
             .unwrap()
+    })
+    .await;
+    eventually("Secrets are watched where Registries are", async || {
+        let asked = fixture.metrics_text();
+        asked
+            .contains("verb=\"watch\",group=\"\",resource=\"secrets\"")
+            .then_some(())
     })
     .await;
     running.stop().await;

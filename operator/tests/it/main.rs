@@ -14,6 +14,7 @@ mod crds;
 mod layering;
 mod notify;
 mod rbac;
+mod reasons;
 mod samples;
 
 use std::path::{Path, PathBuf};

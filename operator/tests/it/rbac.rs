@@ -89,7 +89,7 @@ fn secrets_are_never_listed() {
         .filter(|(_, resource, _)| resource == "secrets");
     let verbs: BTreeSet<String> = secrets.map(|(_, _, verb)| verb).collect();
 
-    assert_eq!(verbs, ["create", "get"].map(str::to_owned).into());
+    assert_eq!(verbs, ["create", "get", "watch"].map(str::to_owned).into());
 }
 
 /// Each role for people, by name.

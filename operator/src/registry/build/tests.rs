@@ -5,7 +5,9 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::api::Registry;
-use crate::registry::fixtures::{production, registry, valid};
+use crate::registry::fixtures::{self, production, registry, valid};
+use crate::registry::observe::Observed;
+use crate::registry::validate::validate;
 
 fn objects(registry: &Registry) -> Objects {
     build(&valid(registry), "digest")
@@ -174,7 +176,15 @@ fn the_claim_outlives_the_registry_and_everything_else_goes_with_it() {
 
 #[test]
 fn an_existing_claim_is_mounted_and_not_applied() {
-    let objects = objects(&registry(&json!({"storage": {"filesystem": {"claimName": "mine"}}})));
+    let registry = registry(&json!({"storage": {"filesystem": {"claimName": "mine"}}}));
+    let observed = Observed {
+        claim: Some(PersistentVolumeClaim::default()),
+        ..fixtures::observed()
+    };
+    let objects = build(
+        &validate(&registry, &observed, &fixtures::defaults()).unwrap(),
+        "digest",
+    );
 
     assert_eq!(objects.claim, None);
     assert_eq!(

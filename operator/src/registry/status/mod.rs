@@ -4,7 +4,7 @@ mod endpoints;
 mod verdicts;
 
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Service};
 use k8s_openapi::jiff::Timestamp;
 
 use super::companions::lacks::Lacks;
@@ -13,7 +13,7 @@ use super::trouble::Trouble;
 use super::validate::Refusal;
 use crate::api::conditions::Reason;
 use crate::api::rollout::{Phase, RolloutState};
-use crate::api::status::{RunningVersion, SchemaLevel};
+use crate::api::status::{HeldVolume, RunningVersion, SchemaLevel};
 use crate::api::{Registry, RegistryStatus, conditions};
 use crate::labels::{self, Component};
 use crate::management::Report;
@@ -92,6 +92,8 @@ pub struct Seen<'a> {
     pub service: Option<&'a Service>,
     /// What the pods say about themselves, when they were asked and answered.
     pub report: Option<&'a Report>,
+    /// The claim of the volume.
+    pub claim: Option<&'a PersistentVolumeClaim>,
     /// What the cluster lacks for what the spec asks.
     pub lacks: Option<&'a Lacks>,
 }
@@ -126,6 +128,7 @@ pub fn status(registry: &Registry, stage: &Stage, seen: Seen<'_>, now: Timestamp
         schema: seen.report.map(schema).or(schema_before),
         replicas: rollout.replicas,
         ready_replicas: rollout.ready,
+        volume: seen.claim.and_then(held).or(before.volume),
         selector: registry.metadata.name.as_deref().map(main_pods),
         endpoints: seen
             .service
@@ -160,6 +163,13 @@ fn schema(report: &Report) -> SchemaLevel {
         pending_pre: schema.pending_pre.clone(),
         pending_post: schema.pending_post.clone(),
     }
+}
+
+fn held(claim: &PersistentVolumeClaim) -> Option<HeldVolume> {
+    Some(HeldVolume {
+        claim: claim.metadata.name.clone()?,
+        uid: claim.metadata.uid.clone()?,
+    })
 }
 
 fn main_pods(name: &str) -> String {

@@ -2,6 +2,7 @@
 
 mod contradictions;
 mod names_taken;
+pub mod volume;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -207,6 +208,7 @@ pub fn validate(registry: &Registry, observed: &Observed, defaults: &Defaults) -
         contradictions::of(registry, drain_timeout.as_ref().err()),
     )?;
     refuse_any(Reason::NameTaken, names_taken::of(registry, &name, &uid, observed))?;
+    volume::check(registry, &name, observed)?;
     let mut credentials = credentials::referenced(registry);
     refuse_any(
         Reason::SecretMissing,
@@ -225,7 +227,7 @@ pub fn validate(registry: &Registry, observed: &Observed, defaults: &Defaults) -
         owner: registry.controller_owner_ref(&()).unwrap_or_default(),
         image: image(registry, defaults),
         replicas: replicas(registry),
-        volume: volume(registry, &name, observed.claim.as_ref()),
+        volume: held_volume(registry, &name, observed.claim.as_ref()),
         postgres: registry.postgres().cloned(),
         service: spec.service.clone().unwrap_or_default(),
         autoscaling: spec.autoscaling.clone(),
@@ -362,7 +364,7 @@ fn image(registry: &Registry, defaults: &Defaults) -> ValidImage {
 }
 
 /// A volume is needed for images that are not in S3, and for SQLite.
-fn volume(registry: &Registry, name: &str, live: Option<&PersistentVolumeClaim>) -> Option<Volume> {
+fn held_volume(registry: &Registry, name: &str, live: Option<&PersistentVolumeClaim>) -> Option<Volume> {
     if is_shared(registry) {
         return None;
     }

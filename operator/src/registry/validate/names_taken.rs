@@ -46,7 +46,11 @@ pub(super) fn of(registry: &Registry, name: &str, uid: &str, observed: &Observed
         (
             "PersistentVolumeClaim",
             &claim,
-            observed.claim.as_ref().map(|found| &found.metadata),
+            observed
+                .claim
+                .as_ref()
+                .map(|found| &found.metadata)
+                .filter(|_| registry.existing_claim().is_none()),
         ),
     ];
     let belongs_to_another = |metadata: &ObjectMeta| controller_uid(metadata).is_some_and(|owner| owner != uid);

@@ -36,12 +36,17 @@ pub(crate) async fn complete_rollout(fixture: &Fixture, name: &str) {
 /// Every Job that has not ended has succeeded.
 pub(crate) async fn finish_jobs(fixture: &Fixture) {
     for job in fixture.list::<Job>().await {
-        let ended = job.status.as_ref().is_some_and(|status| status.conditions.is_some());
-        if !ended {
-            let conditions = ["SuccessCriteriaMet", "Complete"].map(|type_| ended_with(type_, "", ""));
-            let status = json!({"succeeded": 1, "startTime": AT, "completionTime": AT, "conditions": conditions});
-            patch_status::<Job>(fixture, &job.name_any(), &status).await;
-        }
+        finish_job(fixture, &job).await;
+    }
+}
+
+/// The Job has succeeded, unless it has ended already.
+pub(crate) async fn finish_job(fixture: &Fixture, job: &Job) {
+    let ended = job.status.as_ref().is_some_and(|status| status.conditions.is_some());
+    if !ended {
+        let conditions = ["SuccessCriteriaMet", "Complete"].map(|type_| ended_with(type_, "", ""));
+        let status = json!({"succeeded": 1, "startTime": AT, "completionTime": AT, "conditions": conditions});
+        patch_status::<Job>(fixture, &job.name_any(), &status).await;
     }
 }
 
