@@ -14,6 +14,7 @@ mod admission;
 mod changes;
 mod companions;
 mod election;
+mod generated;
 mod gitops;
 mod locks;
 mod management;
