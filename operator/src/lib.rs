@@ -11,6 +11,8 @@
 //! | [`leader`] | one operator at a time |
 //! | [`locks`] | one roll-out of a group at a time, and times when none begins |
 //! | [`notify`] | telling people and programs about roll-outs |
+//! | [`channel`] | versions from the tags of a repository |
+//! | [`plugin`] | `kubectl berth`, with the rights of whoever runs it |
 //! | [`outbound`] | requests to addresses that a user names |
 //! | [`foreign`] | kinds of other projects, which a cluster may not have |
 //! | [`analysis`] | whether a canary is as good as it must be |
@@ -28,6 +30,7 @@ pub mod analysis;
     reason = "KubeSchema repeats each struct inside a function, where pub reaches nobody"
 )]
 pub mod api;
+pub mod channel;
 pub mod cli;
 pub mod clock;
 pub mod cluster;
@@ -45,6 +48,7 @@ pub mod metrics;
 pub mod notify;
 pub mod outbound;
 pub mod ownership;
+pub mod plugin;
 pub mod probe;
 pub mod rbac;
 pub mod references;

@@ -11,6 +11,7 @@ pub mod image;
 pub mod network;
 pub mod notifications;
 pub mod registry;
+pub mod release;
 pub mod rollout;
 pub mod scaling;
 pub mod scheduling;

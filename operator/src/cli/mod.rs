@@ -32,7 +32,10 @@ pub enum Command {
 }
 
 /// Runs a command that talks to others.
-fn block_on(command: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+///
+/// # Errors
+/// What `command` says, or that there is no runtime for it.
+pub fn block_on<T>(command: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     // First of all: a later dependency that brings another provider could make every TLS connection panic.
     let installed = rustls::crypto::aws_lc_rs::default_provider().install_default();
     if installed.is_err() {

@@ -13,6 +13,7 @@ mod command;
 mod crds;
 mod layering;
 mod notify;
+mod plugin;
 mod rbac;
 mod reasons;
 mod samples;
