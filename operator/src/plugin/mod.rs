@@ -410,7 +410,10 @@ fn lowest(registry: &Registry) -> Option<Version> {
         let to = Version::parse(state.to.version.as_ref()?).ok()?;
         Some(from.min(to))
     });
-    Some(both.map_or(main.clone(), |both| both.min(main)))
+    Some(match both {
+        Some(both) => both.min(main),
+        None => main,
+    })
 }
 
 fn width() -> usize {

@@ -209,10 +209,13 @@ fn condition_lines(condition: &Condition, width: usize, now: Timestamp) -> Vec<L
 
 /// The way of a roll-out, with a mark where it is.
 fn way(state: &RolloutState) -> Line {
-    let at = match state.stands_in.unwrap_or(state.phase) {
-        Phase::AwaitingApproval => Phase::Promoting,
-        Phase::MainVerifying => Phase::Soaking,
-        phase => phase,
+    let stands_in = state.stands_in.unwrap_or(state.phase);
+    let at = if stands_in == Phase::AwaitingApproval {
+        Phase::Promoting
+    } else if stands_in == Phase::MainVerifying {
+        Phase::Soaking
+    } else {
+        stands_in
     };
     let here = WAY.iter().position(|(phase, _)| *phase == at);
     let mut line = Line::of(Tone::Plain, "  ");
