@@ -186,6 +186,7 @@ pub enum Reason {
 
 impl Reason {
     /// The word in `status.conditions[].reason`.
+    #[expect(clippy::too_many_lines, reason = "one line a reason")]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::AsExpected => "AsExpected",

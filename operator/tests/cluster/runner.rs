@@ -209,7 +209,10 @@ async fn every_permission_is_needed_and_none_is_missing() {
     running.stop().await;
     hold_a_lock(&fixture).await;
 
-    let text = fixture.metrics_text();
+    every_grant_was_asked_for(&fixture.metrics_text());
+}
+
+fn every_grant_was_asked_for(metrics: &str) {
     for grant in GRANTS {
         for verb in grant.verbs {
             let labels = format!(
@@ -218,10 +221,13 @@ async fn every_permission_is_needed_and_none_is_missing() {
                 grant.group,
                 grant.resource
             );
-            assert!(text.contains(&labels), "granted and never asked: {labels}\n{text}");
+            assert!(
+                metrics.contains(&labels),
+                "granted and never asked: {labels}\n{metrics}"
+            );
         }
     }
-    assert!(!text.contains("reason=\"Forbidden\""), "{text}");
+    assert!(!metrics.contains("reason=\"Forbidden\""), "{metrics}");
 }
 
 /// What a roll-out does about its lock.
