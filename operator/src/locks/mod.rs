@@ -1,7 +1,7 @@
 //! The deploy lock: one roll-out of a group at a time, also where pipelines outside take part, and times when none begins.
 //!
 //! A lock is a `coordination.k8s.io` Lease that is never deleted, so that its UID and `leaseTransitions` number its
-//! holds ([`Token`]). [`plan`] decides from the Lease alone; [`acquire`], [`renew`] and [`release`] carry it out, one
+//! holds ([`Token`]). [`plan()`] decides from the Lease alone; [`acquire`], [`renew`] and [`release`] carry it out, one
 //! write each, which the API server refuses when somebody else was first. Any of them may be cut off and repeated.
 
 mod act;
