@@ -196,7 +196,7 @@ fn condition_lines(condition: &Condition, width: usize, now: Timestamp) -> Vec<L
         (false, _) => (Tone::Warn, "!"),
     };
     let head = Line::of(tone, format!("  {mark} {:<22}", condition.type_))
-        .and(Tone::Plain, format!("{:<8}{:<24}", condition.status, condition.reason))
+        .and(Tone::Plain, format!("{:<8}{:<26}", condition.status, condition.reason))
         .and(Tone::Faint, age(condition.last_transition_time.0, now));
     if is_well(condition) {
         return vec![head];
