@@ -164,7 +164,8 @@ pub async fn has_active_job(cluster: &Cluster, namespace: &str, token: &Token) -
     Ok(jobs.iter().any(|job| !has_ended(job)))
 }
 
-fn has_ended(job: &Job) -> bool {
+/// Whether that Job has succeeded or failed for good.
+pub fn has_ended(job: &Job) -> bool {
     let conditions = job.status.as_ref().and_then(|status| status.conditions.as_deref());
     conditions
         .unwrap_or_default()

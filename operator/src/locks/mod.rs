@@ -10,7 +10,7 @@ pub mod lease;
 pub mod plan;
 pub mod windows;
 
-pub use act::{Held, Outcome, Renewed, acquire, acquire_all, has_active_job, release, renew};
+pub use act::{Held, Outcome, Renewed, acquire, acquire_all, has_active_job, has_ended, release, renew};
 pub use holder::{Holder, TOKEN_LABEL, Token};
 pub use plan::{Blocked, Claim, LockStep, plan};
 

@@ -1,6 +1,9 @@
 //! What a command asks of a Registry, as the objects and annotations that the operator reads; pure.
 
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::jiff::Timestamp;
 use kube::api::ObjectMeta;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::api::rollout::approval::RolloutRef;
@@ -72,6 +75,51 @@ pub fn approval(
     })
 }
 
+/// Annotation of a Lease with what people did with the lock, as JSON.
+pub const LOCK_RECORD: &str = "berth.dev/lock-record";
+/// How much of it is kept.
+const LONGEST_RECORD: usize = 20;
+
+/// What somebody did with a lock.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockEntry {
+    /// When.
+    pub at: Timestamp,
+    /// `held`, `released`, or `freed` where somebody else held it.
+    pub what: String,
+    /// Who, as the API server knows them.
+    pub by: String,
+    /// Who held the lock then.
+    pub holder: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// What people did with the lock that `lease` is, newest last. An annotation that cannot be read counts as none.
+pub fn lock_record(lease: &Lease) -> Vec<LockEntry> {
+    let annotations = lease.metadata.annotations.as_ref();
+    let text = annotations.and_then(|annotations| annotations.get(LOCK_RECORD));
+    text.and_then(|text| serde_json::from_str(text).ok())
+        .unwrap_or_default()
+}
+
+/// `lease` with `entry` at the end of its record; the oldest entries go.
+pub fn note(lease: &mut Lease, entry: LockEntry) {
+    let mut record = lock_record(lease);
+    record.push(entry);
+    record.drain(..record.len().saturating_sub(LONGEST_RECORD));
+    if let Ok(text) = serde_json::to_string(&record) {
+        let annotations = lease.metadata.annotations.get_or_insert_default();
+        annotations.insert(LOCK_RECORD.to_owned(), text);
+    }
+}
+
+/// The name of the Lease of a lock, however somebody wrote it.
+pub fn lease_name(group: &str) -> String {
+    let prefix = "berth-rollout-";
+    format!("{prefix}{}", group.strip_prefix(prefix).unwrap_or(group))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -120,5 +168,30 @@ mod tests {
         let busy = registry("CanaryAnalyzing", None);
         let state = rollout_for(&busy, "approve").unwrap();
         assert!(approval(&busy, state, Decision::Approve, None, "ada").is_err());
+    }
+
+    #[test]
+    fn what_people_do_with_a_lock_is_kept_with_it_and_is_bounded() {
+        let mut lease = Lease::default();
+        for number in 0..30 {
+            let entry = LockEntry {
+                at: Timestamp::UNIX_EPOCH,
+                what: "held".to_owned(),
+                by: "ada".to_owned(),
+                holder: "external/ada".to_owned(),
+                reason: number.to_string(),
+            };
+            note(&mut lease, entry);
+        }
+
+        let record = lock_record(&lease);
+        assert_eq!(record.len(), LONGEST_RECORD);
+        assert_eq!(record.last().unwrap().reason, "29");
+    }
+
+    #[test]
+    fn a_lock_is_named_by_its_group_or_its_lease() {
+        assert_eq!(lease_name("team"), "berth-rollout-team");
+        assert_eq!(lease_name("berth-rollout-team"), "berth-rollout-team");
     }
 }

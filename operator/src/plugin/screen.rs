@@ -19,6 +19,8 @@ pub enum Tone {
     Warn,
     /// Wrong.
     Bad,
+    /// The name of one of several, told from the others by its colour too.
+    Name(usize),
 }
 
 impl Tone {
@@ -30,6 +32,7 @@ impl Tone {
             Self::Good => "\u{1b}[32m",
             Self::Warn => "\u{1b}[33m",
             Self::Bad => "\u{1b}[31m",
+            Self::Name(number) => ["\u{1b}[36m", "\u{1b}[35m", "\u{1b}[34m", "\u{1b}[32m", "\u{1b}[33m"][number % 5],
         }
     }
 
@@ -41,6 +44,7 @@ impl Tone {
             Self::Good => "#7bd88f",
             Self::Warn => "#f5c76a",
             Self::Bad => "#ff8585",
+            Self::Name(number) => ["#6fd3d3", "#d79bee", "#8ab4f8", "#7bd88f", "#f5c76a"][number % 5],
         }
     }
 }

@@ -115,7 +115,8 @@ fn of_deployment(deployment: &Deployment) -> Option<Trouble> {
     })
 }
 
-fn of_pod(pod: &Pod, scrubber: Scrubber<'_>) -> Option<Trouble> {
+/// The trouble of one pod.
+pub fn of_pod(pod: &Pod, scrubber: Scrubber<'_>) -> Option<Trouble> {
     let name = pod.metadata.name.as_deref().unwrap_or_default();
     if pod.metadata.deletion_timestamp.is_some() {
         return of_gone_node(name, pod);

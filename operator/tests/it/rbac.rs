@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use berth_operator::plugin::doctor::cluster::NEEDS;
+use berth_operator::plugin::refusal::{self, Asked};
 use berth_operator::rbac::GRANTS;
 use serde_json::Value;
 
@@ -113,13 +115,37 @@ fn people_may_not_write_what_the_operator_says_nor_read_secrets() {
             let removes = ["delete", "deletecollection"].contains(&verb.as_str());
             let allowed = match (group.as_str(), resource.as_str()) {
                 ("berth.dev", "registries") => true,
-                ("berth.dev", "registries/status" | "registryrollouts/status") => reads,
                 ("berth.dev", "registryrollouts") => reads || removes,
                 ("berth.dev", "registryapprovals") => reads || removes || role == "registry-approver",
-                ("coordination.k8s.io", "leases") => role == "registry-operator-admin",
+                ("coordination.k8s.io", "leases") => reads || role == "registry-operator-admin",
+                ("berth.dev", "registries/status" | "registryrollouts/status")
+                | ("", "pods" | "pods/log" | "services" | "persistentvolumeclaims")
+                | ("batch", "jobs")
+                | ("discovery.k8s.io", "endpointslices") => reads,
                 _ => false,
             };
             assert!(allowed, "{role}: {group} {resource} {verb}");
+        }
+    }
+}
+
+#[test]
+fn each_command_of_the_plugin_has_its_rights_in_the_role_that_it_names() {
+    for (commands, needs) in NEEDS {
+        let named = |verb: &'static str, group: &str, resource: &str| {
+            refusal::role(&Asked {
+                verb,
+                resource: resource.to_owned(),
+                group: group.to_owned(),
+                namespace: String::new(),
+            })
+        };
+        for (verb, group, resource) in needs {
+            let role = named(verb, group, resource);
+            let roles = user_roles();
+            let (_, granted) = roles.iter().find(|(name, _)| name == role).unwrap();
+            let needed = ((*group).to_owned(), (*resource).to_owned(), (*verb).to_owned());
+            assert!(granted.contains(&needed), "{commands}: {role} lacks {needed:?}");
         }
     }
 }

@@ -1,12 +1,15 @@
 //! What a Registry and its roll-outs look like on a screen; pure.
 
+pub mod table;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
+use unicode_width::UnicodeWidthStr;
 
 use super::screen::{Line, Tone, wrapped};
 use crate::api::rollout::status::Measurement;
-use crate::api::rollout::{Phase, RolloutState};
+use crate::api::rollout::{ApprovalStep, Phase, RolloutState};
 use crate::api::{Registry, RegistryRollout};
 
 /// The phases of a roll-out on its way, with the word for each.
@@ -20,6 +23,9 @@ const WAY: [(Phase, &str); 8] = [
     (Phase::Soaking, "soak"),
     (Phase::PostMigrating, "clean up"),
 ];
+
+/// Below this width lines are laid out with less in them.
+const NARROW: usize = 78;
 
 /// One Registry, in full.
 pub fn registry(registry: &Registry, width: usize, now: Timestamp) -> Vec<Line> {
@@ -81,10 +87,10 @@ pub fn rollout(state: &RolloutState, width: usize, now: Timestamp) -> Vec<Line> 
             .and(Tone::Plain, format!("{}  {from} → {to}  ", state.id))
             .and(tone_of(state.phase), state.phase.as_str())
             .and(Tone::Faint, format!("  for {}", age(state.phase_since.0, now))),
-        way(state),
     ];
+    lines.extend(way(state, width));
     if !state.phase.is_final() {
-        lines.push(bar(state));
+        lines.push(bar(state, width));
     }
     for text in wrapped(&format!("{}: {}", state.reason, state.message), width.saturating_sub(2)) {
         lines.push(Line::of(Tone::Plain, format!("  {text}")));
@@ -100,7 +106,7 @@ pub fn rollout(state: &RolloutState, width: usize, now: Timestamp) -> Vec<Line> 
     }
     if let Some(verdict) = &state.verdict {
         lines.push(Line::default());
-        lines.extend(measurements(&verdict.measurements));
+        lines.extend(measurements(&verdict.measurements, width));
     }
     lines
 }
@@ -114,33 +120,6 @@ pub fn record(record: &RegistryRollout, width: usize, now: Timestamp) -> Vec<Lin
             .and(tone_of(entry.phase), format!("{:<17}", entry.phase.as_str()))
             .and(Tone::Plain, format!("{}  {}", entry.reason, entry.message));
         lines.push(line.cut(width));
-    }
-    lines
-}
-
-/// The roll-outs of a Registry, newest first.
-pub fn history(records: &[RegistryRollout], now: Timestamp) -> Vec<Line> {
-    let row = |cells: [String; 6]| {
-        let [id, from, to, phase, reason, age] = cells;
-        format!("{id:<28} {from:<10} {to:<10} {phase:<16} {reason:<22} {age}")
-    };
-    let head = ["ROLL-OUT", "FROM", "TO", "PHASE", "REASON", "AGE"].map(str::to_owned);
-    let mut lines = vec![Line::of(Tone::Strong, row(head))];
-    for record in records {
-        let status = record.status.clone().unwrap_or_default();
-        let version = |version: Option<&String>| version.cloned().unwrap_or_else(|| "—".to_owned());
-        let began = record.metadata.creation_timestamp.as_ref().map(|at| age(at.0, now));
-        lines.push(Line::of(
-            tone_of(status.phase),
-            row([
-                record.name_any(),
-                version(record.spec.from.as_ref().and_then(|from| from.version.as_ref())),
-                version(record.spec.to.version.as_ref()),
-                status.phase.as_str().to_owned(),
-                status.reason,
-                began.unwrap_or_default(),
-            ]),
-        ));
     }
     lines
 }
@@ -195,9 +174,16 @@ fn condition_lines(condition: &Condition, width: usize, now: Timestamp) -> Vec<L
         (false, "Unknown") => (Tone::Faint, "?"),
         (false, _) => (Tone::Warn, "!"),
     };
-    let head = Line::of(tone, format!("  {mark} {:<22}", condition.type_))
-        .and(Tone::Plain, format!("{:<8}{:<26}", condition.status, condition.reason))
-        .and(Tone::Faint, age(condition.last_transition_time.0, now));
+    let since = age(condition.last_transition_time.0, now);
+    let head = if width < NARROW {
+        Line::of(tone, format!("  {mark} {:<18}", condition.type_))
+            .and(Tone::Plain, format!("{:<8}{} ", condition.status, condition.reason))
+            .and(Tone::Faint, since)
+    } else {
+        Line::of(tone, format!("  {mark} {:<22}", condition.type_))
+            .and(Tone::Plain, format!("{:<8}{:<26}", condition.status, condition.reason))
+            .and(Tone::Faint, since)
+    };
     if is_well(condition) {
         return vec![head];
     }
@@ -207,18 +193,18 @@ fn condition_lines(condition: &Condition, width: usize, now: Timestamp) -> Vec<L
         .collect()
 }
 
-/// The way of a roll-out, with a mark where it is.
-fn way(state: &RolloutState) -> Line {
+/// The way of a roll-out, with a mark where it is; in several lines where one is too short.
+fn way(state: &RolloutState, width: usize) -> Vec<Line> {
     let stands_in = state.stands_in.unwrap_or(state.phase);
     let at = if stands_in == Phase::AwaitingApproval {
-        Phase::Promoting
+        asked_before(state)
     } else if stands_in == Phase::MainVerifying {
         Phase::Soaking
     } else {
         stands_in
     };
     let here = WAY.iter().position(|(phase, _)| *phase == at);
-    let mut line = Line::of(Tone::Plain, "  ");
+    let mut lines = vec![Line::of(Tone::Plain, "  ")];
     for (number, (_, word)) in WAY.iter().enumerate() {
         let (tone, mark) = match here {
             Some(here) if number < here => (Tone::Good, "✔"),
@@ -226,58 +212,73 @@ fn way(state: &RolloutState) -> Line {
             None if state.phase == Phase::Completed => (Tone::Good, "✔"),
             _ => (Tone::Faint, "·"),
         };
-        line = line.and(tone, format!("{mark} {word}")).and(Tone::Plain, " ");
+        let text = format!("{mark} {word}");
+        let last = lines.pop().unwrap_or_default();
+        let last = if last.width() + text.width() > width {
+            lines.push(last);
+            Line::of(Tone::Plain, "  ")
+        } else {
+            last
+        };
+        lines.push(last.and(tone, text).and(Tone::Plain, " "));
     }
-    line
+    lines
+}
+
+/// Where a roll-out goes on when the person that it asks agrees.
+fn asked_before(state: &RolloutState) -> Phase {
+    match state.asks {
+        Some(ApprovalStep::Canary) => Phase::CanaryDeploying,
+        Some(ApprovalStep::PostMigrations) => Phase::PostMigrating,
+        Some(ApprovalStep::Main) | None => Phase::Promoting,
+    }
 }
 
 /// The canary's share of the requests.
-fn bar(state: &RolloutState) -> Line {
-    const CELLS: usize = 25;
+fn bar(state: &RolloutState, width: usize) -> Line {
+    let cells: usize = if width < NARROW { 12 } else { 25 };
     let share = usize::try_from(state.weight.actual.clamp(0, 100)).unwrap_or_default();
-    let full = share * CELLS / 100;
+    let full = share * cells / 100;
+    let told = if width < NARROW {
+        format!(" {share} % (wants {} %)", state.weight.wanted)
+    } else {
+        format!(
+            " {share} % of the requests (step {} wants {} %)",
+            state.step + 1,
+            state.weight.wanted
+        )
+    };
     Line::of(Tone::Plain, "  canary ")
         .and(Tone::Warn, "█".repeat(full))
-        .and(Tone::Faint, "░".repeat(CELLS - full))
-        .and(
-            Tone::Plain,
-            format!(
-                " {share} % of the requests (step {} wants {} %)",
-                state.step + 1,
-                state.weight.wanted
-            ),
-        )
+        .and(Tone::Faint, "░".repeat(cells - full))
+        .and(Tone::Plain, told)
 }
 
-fn measurements(measured: &[Measurement]) -> Vec<Line> {
+fn measurements(measured: &[Measurement], width: usize) -> Vec<Line> {
     let number = |value: Option<f64>| value.map_or_else(|| "—".to_owned(), |value| format!("{value:.4}"));
-    let mut lines = vec![Line::of(
-        Tone::Strong,
-        format!(
-            "  {:<24}{:<8}{:>9}{:>10}{:>10}  {}",
-            "CHECK", "STAGE", "REQUESTS", "VALUE", "LIMIT", "VERDICT"
-        ),
-    )];
+    let row = |cells: [&str; 5]| {
+        let [check, stage, samples, value, limit] = cells;
+        if width < NARROW {
+            return format!("  {check:<22}{samples:>7}{value:>9}{limit:>9}  ");
+        }
+        format!("  {check:<24}{stage:<8}{samples:>9}{value:>10}{limit:>10}  ")
+    };
+    let head = row(["CHECK", "STAGE", "REQUESTS", "VALUE", "LIMIT"]);
+    let head = if width < NARROW {
+        head.replace("REQUESTS", "    REQ")
+    } else {
+        head
+    };
+    let mut lines = vec![Line::of(Tone::Strong, format!("{head}VERDICT"))];
     for check in measured {
         let tone = match check.verdict.as_str() {
-            "Pass" | "Strong" | "Weak" | "Ok" => Tone::Good,
-            "Fail" => Tone::Bad,
+            "Strong" | "Weak" | "Passed" => Tone::Good,
+            "Fail" | "HardFail" | "Failed" => Tone::Bad,
             _ => Tone::Warn,
         };
-        lines.push(
-            Line::of(
-                Tone::Plain,
-                format!(
-                    "  {:<24}{:<8}{:>9}{:>10}{:>10}  ",
-                    check.check,
-                    check.stage,
-                    check.samples,
-                    number(check.value),
-                    number(check.limit)
-                ),
-            )
-            .and(tone, check.verdict.clone()),
-        );
+        let (samples, value, limit) = (check.samples.to_string(), number(check.value), number(check.limit));
+        let text = row([&check.check, &check.stage, &samples, &value, &limit]);
+        lines.push(Line::of(Tone::Plain, text).and(tone, check.verdict.clone()));
     }
     lines
 }
