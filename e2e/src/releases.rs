@@ -5,6 +5,9 @@ use crate::image::{Migration, Release, STABLE};
 /// The variable that names the file for the table of results.
 pub const TABLE: &str = "BERTH_ROLLOUTS_TABLE";
 
+/// The variable that names the program `kubectl-berth`.
+pub const PLUGIN: &str = "BERTH_ROLLOUTS_PLUGIN";
+
 /// The newest migration of a good release, and its floor.
 const ADDS: i64 = 20_300_103_000_001;
 const TAKES: i64 = 20_300_103_000_002;

@@ -17,7 +17,7 @@ mod sample;
 pub use berth::{Images, build};
 pub use layer::{Compression, Layer};
 pub use layout::{Image, Settings, write_index};
-pub use releases::{Migration, Release, STABLE, with_releases};
+pub use releases::{Built, Migration, Release, STABLE, with_releases};
 pub use sample::Sample;
 
 /// An image in a file: an OCI layout in a tar archive, as `skopeo oci-archive:` and `ctr images import` read it.

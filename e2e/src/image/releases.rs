@@ -1,6 +1,11 @@
 //! Images of releases for the tests of roll-outs: one static binary with the feature `flawed`, and for each release the variables that say
 //! what it is and what is wrong with it (`registry/src/flaws`).
 
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt as _,
+};
+
 use anyhow::{Context, Result};
 use serde_json::json;
 
@@ -90,16 +95,32 @@ impl Migration {
 /// The release that every Registry of the tests begins with.
 pub const STABLE: Release = Release::new("1.0.0", "");
 
-/// The operator's image, and one archive with the images of all `releases`, from a build of their own.
+/// What a run of roll-outs needs.
+#[derive(Debug)]
+pub struct Built {
+    /// The operator's image.
+    pub operator: Archive,
+    /// One archive with the images of all releases.
+    pub releases: Archive,
+    /// A copy of the program `kubectl-berth`.
+    pub plugin: tempfile::NamedTempFile,
+}
+
+/// The operator's image, the images of all `releases` and the plugin, from a build of their own.
 ///
 /// # Errors
 /// When the build fails or an archive cannot be written.
-pub fn with_releases(cache: &Cache, releases: &[Release], log: &Log) -> Result<(Archive, Archive)> {
+pub fn with_releases(cache: &Cache, releases: &[Release], log: &Log) -> Result<Built> {
     apt::ensure(&[apt::CERTIFICATES], cache, log)?;
     // Held until the binaries are read: another checkout builds into the same folder.
     let _lock = cache.lock("images")?;
     let binaries = berth::compile_flawed(cache, log).context("build the binary of the test releases")?;
     let operator = berth::write_image(cache, "berth-operator", &binaries)?;
+    // The next build puts others in their place.
+    let plugin = tempfile::Builder::new()
+        .permissions(Permissions::from_mode(0o755))
+        .tempfile()?;
+    fs::copy(binaries.join("kubectl-berth"), plugin.path()).context("copy kubectl-berth")?;
     let layer = berth::layer(NAME, &binaries.join(NAME))?;
     let images = releases.iter().map(|release| {
         let settings = Settings {
@@ -109,5 +130,9 @@ pub fn with_releases(cache: &Cache, releases: &[Release], log: &Log) -> Result<(
         (release.reference(), Image::new(vec![layer.clone()], settings))
     });
     let all = "berth/releases:1";
-    Ok((operator, layout::write_all(&place(cache, all)?, all, images)?))
+    Ok(Built {
+        operator,
+        releases: layout::write_all(&place(cache, all)?, all, images)?,
+        plugin,
+    })
 }

@@ -70,11 +70,14 @@ const LANES: &str = "6";
 
 pub(super) fn rollouts(run: &Run, log: &Log) -> Result<()> {
     let tests = test_binaries::of_this_package("rollouts", log)?;
-    let (operator, images) = image::with_releases(&run.cache, releases::ALL, log)?;
+    let built = image::with_releases(&run.cache, releases::ALL, log)?;
+    // A program that is open for writing cannot be started.
+    let plugin = built.plugin.into_temp_path();
     let table = tempfile::NamedTempFile::new()?;
-    let outcome = with_berth(run, &[&images, &operator], log, |cluster| {
+    let outcome = with_berth(run, &[&built.releases, &built.operator], log, |cluster| {
         let mut command = tests.within(cluster.inside(tests.path()));
         command.env(releases::TABLE, table.path());
+        command.env(releases::PLUGIN, &plugin);
         command.args(["--test-threads", LANES]).args(&run.words);
         pass(command, log)
     });

@@ -1,6 +1,6 @@
 //! A namespace with a Registry at the stable version, and clients at work, to which one release after the other is rolled out.
 
-use std::{sync::Arc, thread, time::Duration};
+use std::{ffi::OsString, process::Command, sync::Arc, thread, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use e2e::{
@@ -171,6 +171,16 @@ impl Lane {
                 .expect_status(200)
         })?;
         Ok(host)
+    }
+
+    /// A program that runs where the cluster is reached, and knows its administrator's kubeconfig.
+    pub(crate) fn inside(&self, program: impl Into<OsString>) -> Command {
+        self.surroundings.cluster.inside(program)
+    }
+
+    /// `kubectl` with these words, in the namespace.
+    pub(crate) fn kubectl(&self, words: &[&str]) -> Result<String> {
+        self.kubectl.run(&[&["--namespace", self.name], words].concat())
     }
 
     /// Which pods of the main Deployment there are.

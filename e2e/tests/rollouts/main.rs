@@ -5,6 +5,7 @@ mod bad;
 mod client;
 mod good;
 mod lane;
+mod plugin;
 mod report;
 mod seen;
 mod surroundings;

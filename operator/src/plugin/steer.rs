@@ -82,18 +82,16 @@ async fn decide(session: &Session, printer: &Printer, asked: &Reasoned, decision
 async fn look(session: &Session, registry: &Registry, width: usize) -> anyhow::Result<(Vec<Line>, Value, Phase)> {
     let state = ask::rollout_for(registry, "retry")?;
     let now = Clock::System.now();
-    let mut lines = view::rollout(state, width, now);
     let mut value = json!({"rollout": state});
-    match session.rollouts(Some(&registry.name_any())).await {
-        Ok(records) => {
-            if let Some(record) = records.iter().find(|record| record.name_any() == state.id) {
-                lines.push(Line::default());
-                lines.extend(view::record(record, width, now));
-                value["timeline"] = json!(record.status.as_ref().map(|status| &status.timeline));
-            }
-        }
-        Err(refusal @ Refusal::Forbidden { .. }) => lines.push(Line::of(Tone::Faint, refusal.to_string())),
+    let (kept, unseen) = match session.rollouts(Some(&registry.name_any())).await {
+        Ok(records) => (records.into_iter().find(|record| record.name_any() == state.id), None),
+        Err(refusal @ Refusal::Forbidden { .. }) => (None, Some(refusal)),
         Err(refusal) => return Err(refusal.into()),
+    };
+    let mut lines = view::watch(state, kept.as_ref(), width, now);
+    lines.extend(unseen.map(|refusal| Line::of(Tone::Faint, refusal.to_string())));
+    if let Some(status) = kept.and_then(|kept| kept.status) {
+        value["timeline"] = json!(status.timeline);
     }
     Ok((lines, value, state.phase))
 }

@@ -1,67 +1,68 @@
-//! The screens of `kubectl berth`, as the pages of the documentation show them.
+//! The screens of `kubectl berth`, as the pages of the documentation show them: drawn from `live/canary.json`, which the stage `rollouts`
+//! took from its cluster in the middle of a canary.
 
-use berth_operator::api::Registry;
+use berth_operator::api::{Registry, RegistryRollout};
 use berth_operator::plugin::screen::{self, Line};
 use berth_operator::plugin::view;
-use serde_json::json;
+use k8s_openapi::jiff::Timestamp;
+use serde::Deserialize;
 
 use crate::root;
 
-fn registry() -> Registry {
-    let at = "2026-01-01T00:00:00Z";
-    let condition = |type_: &str, status: &str, reason: &str, message: &str| json!({"type": type_, "status": status, "reason": reason, "message": message, "lastTransitionTime": at});
-    let check = |check: &str, stage: &str, samples: i64, value: f64, limit: f64, verdict: &str| {
-        json!({"at": at, "check": check, "stage": stage, "samples": samples, "value": value, "limit": limit,
-            "verdict": verdict})
-    };
-    serde_json::from_value(json!({
-        "apiVersion": "berth.dev/v1alpha1", "kind": "Registry",
-        "metadata": {"name": "main", "namespace": "registry", "generation": 7}, "spec": {},
-        "status": {
-            "observedGeneration": 7, "replicas": 4, "readyReplicas": 4, "version": {"main": "1.7.2"},
-            "endpoints": {"url": "https://registry.example.com", "host": "registry.example.com"},
-            "conditions": [
-                condition("Ready", "False", "RollingOut", "1.8.0 is measured with a part of the requests"),
-                condition("Available", "True", "MinimumReplicasAvailable", "4 of 4 pods serve"),
-                condition("Degraded", "False", "AsExpected", "nothing needs a person"),
-                condition("DatabaseMigrated", "True", "Migrated", "migrated"),
-            ],
-            "rollout": {
-                "id": "main-7-1f3a", "from": {"version": "1.7.2", "image": "i", "revision": "a"},
-                "to": {"version": "1.8.0", "image": "i", "revision": "b"}, "trigger": "Version", "strategy": "Canary",
-                "requestedBy": "ada@example.com", "phase": "CanaryAnalyzing", "phaseSince": at, "startedAt": at,
-                "reason": "Baking", "message": "measured for 4 of 10 minutes; every check has enough requests",
-                "step": 1, "weight": {"wanted": 25, "actual": 24},
-                "verdict": {"at": at, "word": "Weak", "measurements": [
-                    check("apdex/manifest_read", "canary", 18_204, 0.9871, 0.95, "Strong"),
-                    check("apdex/blob_read", "canary", 9_120, 0.9742, 0.95, "Strong"),
-                    check("errors", "canary", 31_877, 0.0004, 0.01, "Strong"),
-                ]},
-            },
-        },
-    }))
-    .unwrap()
+/// What the stage `rollouts` keeps of a live roll-out.
+#[derive(Deserialize)]
+struct Live {
+    at: Timestamp,
+    registry: Registry,
+    record: RegistryRollout,
 }
 
-fn lines(width: usize) -> Vec<Line> {
-    view::registry(&registry(), width, "2026-01-01T00:04:00Z".parse().unwrap())
+fn live() -> Live {
+    serde_json::from_str(include_str!("live/canary.json")).unwrap()
+}
+
+fn status(width: usize) -> Vec<Line> {
+    let live = live();
+    view::registry(&live.registry, width, live.at)
+}
+
+fn watch(width: usize) -> Vec<Line> {
+    let live = live();
+    let state = live.registry.status.unwrap().rollout.unwrap();
+    view::watch(&state, Some(&live.record), width, live.at)
 }
 
 #[test]
 fn no_line_is_wider_than_the_terminal() {
-    for width in [40, 80, 120] {
-        let text = screen::text(&lines(width), width, false);
+    for width in [40, 60, 80, 120] {
+        for lines in [status(width), watch(width)] {
+            let text = screen::text(&lines, width, false);
 
-        for line in text.lines() {
-            assert!(line.chars().count() <= width, "{width}: {line}");
+            for line in text.lines() {
+                assert!(line.chars().count() <= width, "{width}: {line}");
+            }
+            assert!(text.contains("CanaryAnalyzing"), "{text}");
         }
-        assert!(text.contains("1.7.2 → 1.8.0"), "{text}");
+    }
+}
+
+#[test]
+fn nothing_is_cut_off_at_60_columns() {
+    let text = screen::text(&status(60), 60, false);
+    let cut: Vec<&str> = text.lines().filter(|line| line.ends_with('…')).collect();
+
+    assert!(cut.is_empty(), "{cut:?}");
+    for check in ["apdex/manifest_read", "apdex/blob_upload", "▶ measure", "clean up"] {
+        assert!(text.contains(check), "{check}: {text}");
     }
 }
 
 #[test]
 fn the_screen_says_without_colours_what_it_says_with_them() {
-    let (plain, coloured) = (screen::text(&lines(80), 80, false), screen::text(&lines(80), 80, true));
+    let (plain, coloured) = (
+        screen::text(&status(80), 80, false),
+        screen::text(&status(80), 80, true),
+    );
     let mut bare = String::new();
     for piece in coloured.split('\u{1b}') {
         bare.push_str(
@@ -77,17 +78,25 @@ fn the_screen_says_without_colours_what_it_says_with_them() {
 
 #[test]
 fn the_pictures_in_the_documentation_are_what_is_shown() {
-    for width in [80, 120] {
-        let picture = screen::svg(&lines(width), width, "kubectl berth status main");
-        let name = format!("status-{width}.svg");
-        let drawn = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(&name);
-        std::fs::write(&drawn, &picture).unwrap();
-
-        let kept = std::fs::read_to_string(root().join("docs/operator").join(&name)).unwrap_or_default();
-        assert!(
-            kept == picture,
-            "docs/operator/{name} is old: copy {} over it",
-            drawn.display()
-        );
+    let pictures = [
+        ("status-80.svg", status(80), 80, "kubectl berth status registry"),
+        ("status-120.svg", status(120), 120, "kubectl berth status registry"),
+        ("watch-100.svg", watch(100), 100, "kubectl berth rollout watch registry"),
+    ];
+    let drawn = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let mut old = Vec::new();
+    for (name, lines, width, command) in pictures {
+        let picture = screen::svg(&lines, width, command);
+        std::fs::write(drawn.join(name), &picture).unwrap();
+        let kept = std::fs::read_to_string(root().join("docs/operator").join(name)).unwrap_or_default();
+        if kept != picture {
+            old.push(name);
+        }
     }
+
+    assert!(
+        old.is_empty(),
+        "docs/operator has old pictures, {old:?}: copy them from {}",
+        drawn.display()
+    );
 }

@@ -30,12 +30,7 @@ const NARROW: usize = 78;
 /// One Registry, in full.
 pub fn registry(registry: &Registry, width: usize, now: Timestamp) -> Vec<Line> {
     let status = registry.status.clone().unwrap_or_default();
-    let ready = find(&status.conditions, "Ready");
-    let (tone, word) = match ready.map(|ready| ready.status.as_str()) {
-        Some("True") => (Tone::Good, "● ready"),
-        Some("False") => (Tone::Bad, "✖ not ready"),
-        _ => (Tone::Warn, "○ unknown"),
-    };
+    let (tone, word) = readiness(&status.conditions);
     let name = format!("{}/{}", registry.namespace().unwrap_or_default(), registry.name_any());
     let version = status.version.as_ref().map_or("—", |version| version.main.as_str());
     let mut lines = vec![
@@ -58,9 +53,7 @@ pub fn registry(registry: &Registry, width: usize, now: Timestamp) -> Vec<Line> 
         lines.push(Line::of(Tone::Warn, "  the operator has not seen the newest spec yet"));
     }
     lines.push(Line::default());
-    for condition in &status.conditions {
-        lines.extend(condition_lines(condition, width, now));
-    }
+    lines.extend(conditions(&status.conditions, width, now));
     if let Some(state) = &status.rollout {
         lines.push(Line::default());
         lines.extend(rollout(state, width, now));
@@ -82,12 +75,15 @@ pub fn rollout(state: &RolloutState, width: usize, now: Timestamp) -> Vec<Line> 
         .and_then(|from| from.version.as_deref())
         .unwrap_or("?");
     let to = state.to.version.as_deref().unwrap_or("?");
-    let mut lines = vec![
-        Line::of(Tone::Strong, "roll-out ")
-            .and(Tone::Plain, format!("{}  {from} → {to}  ", state.id))
-            .and(tone_of(state.phase), state.phase.as_str())
-            .and(Tone::Faint, format!("  for {}", age(state.phase_since.0, now))),
-    ];
+    let head = Line::of(Tone::Strong, "roll-out ").and(Tone::Plain, format!("{}  {from} → {to}", state.id));
+    let phase = Line::of(Tone::Plain, "  ")
+        .and(tone_of(state.phase), state.phase.as_str())
+        .and(Tone::Faint, format!("  for {}", age(state.phase_since.0, now)));
+    let mut lines = if head.width() + phase.width() > width {
+        vec![head, phase]
+    } else {
+        vec![Line(head.0.into_iter().chain(phase.0).collect())]
+    };
     lines.extend(way(state, width));
     if !state.phase.is_final() {
         lines.push(bar(state, width));
@@ -111,15 +107,43 @@ pub fn rollout(state: &RolloutState, width: usize, now: Timestamp) -> Vec<Line> 
     lines
 }
 
+/// A roll-out that is followed: where it is, and how it came there.
+pub fn watch(state: &RolloutState, kept: Option<&RegistryRollout>, width: usize, now: Timestamp) -> Vec<Line> {
+    let mut lines = rollout(state, width, now);
+    if let Some(kept) = kept {
+        lines.push(Line::default());
+        lines.extend(record(kept, width, now));
+    }
+    lines
+}
+
 /// The record of one roll-out.
 pub fn record(record: &RegistryRollout, width: usize, now: Timestamp) -> Vec<Line> {
-    let status = record.status.clone().unwrap_or_default();
+    /// Columns before what was said.
+    const BEFORE: usize = 32;
+    let timeline = record.status.clone().unwrap_or_default().timeline;
     let mut lines = Vec::new();
-    for entry in &status.timeline {
-        let line = Line::of(Tone::Faint, format!("  {:>6} ago  ", age(entry.at.0, now)))
-            .and(tone_of(entry.phase), format!("{:<17}", entry.phase.as_str()))
-            .and(Tone::Plain, format!("{}  {}", entry.reason, entry.message));
-        lines.push(line.cut(width));
+    for (number, entry) in timeline.iter().enumerate() {
+        // Where it was is no longer under way.
+        let is_past = number + 1 < timeline.len();
+        let tone = tone_of(entry.phase);
+        let tone = if is_past && tone == Tone::Warn {
+            Tone::Plain
+        } else {
+            tone
+        };
+        let said = wrapped(
+            &format!("{}: {}", entry.reason, entry.message),
+            width.saturating_sub(BEFORE),
+        );
+        for (row, text) in said.into_iter().enumerate() {
+            let begin = if row == 0 {
+                Line::of(Tone::Faint, format!("  {:>6} ago  ", age(entry.at.0, now))).and(tone, entry.phase.as_str())
+            } else {
+                Line::default()
+            };
+            lines.push(begin.up_to(BEFORE).and(Tone::Plain, text));
+        }
     }
     lines
 }
@@ -155,6 +179,17 @@ pub fn age(since: Timestamp, now: Timestamp) -> String {
     }
 }
 
+/// Whether it is as the spec says, in a word.
+fn readiness(conditions: &[Condition]) -> (Tone, &'static str) {
+    let is = |type_: &str| find(conditions, type_).is_some_and(|condition| condition.status == "True");
+    match find(conditions, "Ready").map(|ready| ready.status.as_str()) {
+        Some("True") => (Tone::Good, "● ready"),
+        Some("False") if is("Progressing") && is("Available") && !is("Degraded") => (Tone::Warn, "◐ under way"),
+        Some("False") => (Tone::Bad, "✖ not ready"),
+        _ => (Tone::Warn, "○ unknown"),
+    }
+}
+
 fn find<'c>(conditions: &'c [Condition], type_: &str) -> Option<&'c Condition> {
     conditions.iter().find(|condition| condition.type_ == type_)
 }
@@ -168,29 +203,38 @@ fn is_well(condition: &Condition) -> bool {
     condition.status == wanted
 }
 
-fn condition_lines(condition: &Condition, width: usize, now: Timestamp) -> Vec<Line> {
+fn condition_line(condition: &Condition, width: usize, now: Timestamp) -> Line {
     let (tone, mark) = match (is_well(condition), condition.status.as_str()) {
         (true, _) => (Tone::Good, "✔"),
         (false, "Unknown") => (Tone::Faint, "?"),
         (false, _) => (Tone::Warn, "!"),
     };
     let since = age(condition.last_transition_time.0, now);
-    let head = if width < NARROW {
-        Line::of(tone, format!("  {mark} {:<18}", condition.type_))
-            .and(Tone::Plain, format!("{:<8}{} ", condition.status, condition.reason))
-            .and(Tone::Faint, since)
-    } else {
-        Line::of(tone, format!("  {mark} {:<22}", condition.type_))
-            .and(Tone::Plain, format!("{:<8}{:<26}", condition.status, condition.reason))
-            .and(Tone::Faint, since)
-    };
-    if is_well(condition) {
-        return vec![head];
+    let (type_, status, reason) = (&condition.type_, &condition.status, &condition.reason);
+    if width < NARROW {
+        return Line::of(tone, format!("  {mark} "))
+            .and(Tone::Faint, format!("{since:>4} "))
+            .and(tone, type_.as_str())
+            .and(Tone::Plain, format!(" {status} {reason}"));
     }
-    let message = wrapped(&condition.message, width.saturating_sub(6)).into_iter();
-    std::iter::once(head)
-        .chain(message.map(|text| Line::of(Tone::Plain, format!("      {text}"))))
-        .collect()
+    Line::of(tone, format!("  {mark} {type_:<22}"))
+        .and(Tone::Plain, format!("{status:<8}{reason:<26}"))
+        .and(Tone::Faint, since)
+}
+
+/// Every condition, and below those that are not as they should be what they say; what was said already is not repeated.
+fn conditions(conditions: &[Condition], width: usize, now: Timestamp) -> Vec<Line> {
+    let (mut lines, mut said) = (Vec::new(), Vec::new());
+    for condition in conditions {
+        lines.push(condition_line(condition, width, now));
+        if is_well(condition) || said.contains(&&condition.message) {
+            continue;
+        }
+        said.push(&condition.message);
+        let message = wrapped(&condition.message, width.saturating_sub(6)).into_iter();
+        lines.extend(message.map(|text| Line::of(Tone::Plain, format!("      {text}"))));
+    }
+    lines
 }
 
 /// The way of a roll-out, with a mark where it is; in several lines where one is too short.

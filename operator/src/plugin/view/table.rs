@@ -5,7 +5,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use serde::Serialize;
 
-use super::{age, find, tone_of};
+use super::{age, find, readiness, tone_of};
 use crate::api::{Registry, RegistryRollout};
 use crate::locks::lease;
 use crate::plugin::screen::{Line, Tone};
@@ -48,11 +48,7 @@ pub fn registries(found: &[Registry], now: Timestamp) -> Vec<Line> {
     for registry in found {
         let status = registry.status.clone().unwrap_or_default();
         let ready = find(&status.conditions, "Ready").map_or("Unknown", |ready| ready.status.as_str());
-        let tone = match ready {
-            "True" => Tone::Good,
-            "False" => Tone::Bad,
-            _ => Tone::Warn,
-        };
+        let (tone, _) = readiness(&status.conditions);
         let version = status.version.map_or_else(|| "—".to_owned(), |version| version.main);
         let rollout = status.rollout.map(|state| {
             let to = state.to.version.unwrap_or_else(|| "?".to_owned());

@@ -113,7 +113,7 @@ fn rollout(registry: &Registry, about: &str, now: Timestamp) -> Vec<Finding> {
         let is = format!("{what} is in {} for {for_}", state.phase.as_str());
         return vec![Finding::new(Level::Note, about, is)];
     };
-    let found = Finding::new(level, about, format!("{what} {is}, for {for_}"));
+    let found = Finding::new(level, about, format!("{what} {is} ({for_})"));
     vec![found.why(told(state)).remedy(remedy)]
 }
 
