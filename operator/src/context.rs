@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::channel::watch::Channels;
 use crate::clock::Clock;
 use crate::cluster::Cluster;
 use crate::management::ManagementClient;
@@ -36,6 +37,10 @@ pub struct Context {
     pub witness: Arc<dyn Witness>,
     /// When each roll-out was looked at last.
     pub schedule: Schedule,
+    /// The looks at the channels that versions come from.
+    pub channels: Channels,
+    /// The operator's own image, where it was told.
+    pub operator_image: Option<String>,
     /// How often each object has failed in a row.
     pub failures: Failures,
     /// How often the pods of each object have not answered in a row.

@@ -70,6 +70,18 @@ pub struct Programs {
     pub helm: PathBuf,
 }
 
+/// Builds cosign.
+///
+/// # Errors
+/// When there is no Go toolchain or the build fails.
+pub fn cosign(cache: &Cache, log: &Log) -> Result<Program> {
+    let folder = COSIGN.build(cache, log).context("build cosign")?;
+    Ok(Program {
+        path: folder.join("cosign"),
+        version: COSIGN.version("github.com/sigstore/cosign/v3")?,
+    })
+}
+
 /// Installs and builds every client: some minutes of two idle cores the first time.
 ///
 /// # Errors
@@ -91,7 +103,7 @@ pub fn programs(cache: &Cache, log: &Log) -> Result<Programs> {
         regctl: get(&REGCTL, "github.com/regclient/regclient", "regctl")?,
         buildctl: get(&BUILDKIT, "github.com/moby/buildkit", "buildctl")?,
         buildkitd: get(&BUILDKIT, "github.com/moby/buildkit", "buildkitd")?,
-        cosign: get(&COSIGN, "github.com/sigstore/cosign/v3", "cosign")?,
+        cosign: cosign(cache, log)?,
         ctr: containerd.join("ctr"),
         containerd: containerd.join("containerd"),
         helm: helm(cache, log)?,

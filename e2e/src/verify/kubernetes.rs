@@ -29,6 +29,7 @@ pub(super) fn operator(run: &Run, log: &Log) -> Result<()> {
 pub(super) fn api_server(run: &Run, log: &Log) -> Result<()> {
     let target = ("operator", "cluster");
     let helm = tools::helm(&run.cache, log)?.display().to_string();
+    let registry = run.tests.program("berth-registry", log)?.display().to_string();
     let Some(context) = &run.context else {
         let control_plane = ControlPlane::start(&run.cache, log)?;
         let settings = [
@@ -38,6 +39,7 @@ pub(super) fn api_server(run: &Run, log: &Log) -> Result<()> {
             ),
             ("BERTH_TEST_AUDIT_LOG", control_plane.audit_log().display().to_string()),
             ("BERTH_TEST_HELM", helm),
+            ("BERTH_TEST_REGISTRY", registry),
         ];
         return integration(run, target, &settings, log);
     };
@@ -52,6 +54,7 @@ pub(super) fn api_server(run: &Run, log: &Log) -> Result<()> {
         &[
             ("BERTH_TEST_KUBECONFIG", file.path().display().to_string()),
             ("BERTH_TEST_HELM", helm),
+            ("BERTH_TEST_REGISTRY", registry),
         ],
         log,
     )

@@ -27,11 +27,15 @@ pub enum ConditionType {
     Paused,
     /// The cluster has every API that the spec needs.
     DependenciesAvailable,
+    /// It is known which version is to run.
+    VersionResolved,
+    /// The image comes from somewhere that does not need this registry.
+    ImageSource,
 }
 
 impl ConditionType {
     /// Every type, in the order in which they are shown.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Ready,
         Self::Progressing,
         Self::Degraded,
@@ -41,6 +45,8 @@ impl ConditionType {
         Self::Stalled,
         Self::Paused,
         Self::DependenciesAvailable,
+        Self::VersionResolved,
+        Self::ImageSource,
     ];
 
     /// The word in `status.conditions[].type`.
@@ -55,6 +61,8 @@ impl ConditionType {
             Self::Stalled => "Stalled",
             Self::Paused => "Paused",
             Self::DependenciesAvailable => "DependenciesAvailable",
+            Self::VersionResolved => "VersionResolved",
+            Self::ImageSource => "ImageSource",
         }
     }
 }
@@ -182,6 +190,20 @@ pub enum Reason {
     PostPending,
     /// It is bad, and the old version cannot come back.
     CannotRollBack,
+    /// The spec names the version.
+    Pinned,
+    /// The channel came to a version.
+    Resolved,
+    /// The registry of the channel could not be asked.
+    SourceUnreachable,
+    /// No tag fits the channel.
+    NoMatch,
+    /// What fits the channel is older.
+    DowngradeRefused,
+    /// The image of the channel is not signed as it must be.
+    SignatureInvalid,
+    /// The registry holds the image that it runs, or the operator's.
+    SelfHosted,
 }
 
 impl Reason {
@@ -249,6 +271,13 @@ impl Reason {
             Self::PostMigrationFailed => "PostMigrationFailed",
             Self::PostPending => "PostPending",
             Self::CannotRollBack => "CannotRollBack",
+            Self::Pinned => "Pinned",
+            Self::Resolved => "Resolved",
+            Self::SourceUnreachable => "SourceUnreachable",
+            Self::NoMatch => "NoMatch",
+            Self::DowngradeRefused => "DowngradeRefused",
+            Self::SignatureInvalid => "SignatureInvalid",
+            Self::SelfHosted => "SelfHosted",
         }
     }
 
@@ -259,6 +288,17 @@ impl Reason {
             .find(|reason| reason.as_str() == word)
             .unwrap_or(Self::NotObserved)
     }
+
+    /// The reasons that `VersionResolved` can have with a channel.
+    pub const OF_CHANNELS: [Self; 7] = [
+        Self::Resolved,
+        Self::SourceUnreachable,
+        Self::NoMatch,
+        Self::DowngradeRefused,
+        Self::SignatureInvalid,
+        Self::SecretMissing,
+        Self::InvalidSpec,
+    ];
 
     /// The reasons that a roll-out can have.
     pub const OF_ROLLOUTS: [Self; 42] = [

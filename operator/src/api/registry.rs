@@ -13,6 +13,7 @@ use super::exposure::{Certificate, Exposure};
 use super::image::Image;
 use super::network::{Monitoring, NetworkSettings};
 use super::notifications::NotificationSink;
+use super::release::Release;
 use super::rollout::{MigrationSettings, Requirement, RolloutSettings};
 use super::scaling::{Autoscaling, Disruption, Spread};
 use super::scheduling::{PodTemplate, ServiceAccountSettings, Toleration};
@@ -65,6 +66,10 @@ use super::storage::Storage;
 #[x_kube(
     validation = Rule::new("!(has(self.version) && has(self.image) && (has(self.image.tag) || has(self.image.digest)))")
         .message("version and image.tag or image.digest say the same thing twice: remove version, or remove the tag and digest"),
+    validation = Rule::new("!(has(self.version) && has(self.release))")
+        .message("the version is either named or follows from tags: remove version, or remove release.channel"),
+    validation = Rule::new("!(has(self.release) && has(self.image) && (has(self.image.repository) || has(self.image.tag) || has(self.image.digest)))")
+        .message("with release.channel the channel says which image runs: remove image.repository, image.tag and image.digest, or remove release.channel"),
     validation = Rule::new("!has(self.replicas) || self.replicas <= 1 || (has(self.database) && has(self.database.postgres) && has(self.storage) && (has(self.storage.s3) || has(self.storage.azure) || has(self.storage.gcs)))")
         .message("more than one replica needs a database and a storage that replicas can share: set database.postgres and a bucket (storage.s3, storage.azure or storage.gcs), or set replicas to 1"),
     validation = Rule::new("!(has(self.replicas) && has(self.autoscaling))")
@@ -99,6 +104,10 @@ pub struct RegistrySpec {
         regex(pattern = r"^[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.-]+)?$")
     )]
     pub version: Option<String>,
+
+    /// Where versions come from, when `version` does not name one. A tag that is pushed and fits is rolled out by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<Release>,
 
     /// Image to run, where it is not the operator's default repository with `version` as its tag.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -279,6 +288,11 @@ impl Registry {
     /// Whether images are kept in a bucket, of whatever kind.
     pub fn has_bucket(&self) -> bool {
         self.s3().is_some() || self.azure().is_some() || self.gcs().is_some()
+    }
+
+    /// The repository whose tags say which version runs.
+    pub fn channel(&self) -> Option<&super::release::Channel> {
+        self.spec.release.as_ref().map(|release| &release.channel)
     }
 
     /// The server and what belongs to it, when rows are kept in PostgreSQL.

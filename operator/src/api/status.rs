@@ -5,6 +5,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::release::ResolvedRelease;
 use super::rollout::status::{HistoryEntry, Refused};
 use super::rollout::{RollbackFloor, RolloutState};
 
@@ -51,6 +52,10 @@ pub struct RegistryStatus {
     /// Where clients reach the registry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoints: Option<Endpoints>,
+
+    /// What `release.channel` came to last. It stays while the source is away, and changes only with the image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<ResolvedRelease>,
 
     /// The newest roll-out.
     #[serde(default, skip_serializing_if = "Option::is_none")]

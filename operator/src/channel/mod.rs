@@ -9,9 +9,12 @@ pub mod credentials;
 pub mod reference;
 pub mod signature;
 pub mod source;
+pub mod told;
+pub mod watch;
 
 use semver::Version;
 
+use crate::api::conditions::Reason;
 use crate::api::release::{Channel, ResolvedRelease};
 use choose::Choice;
 use credentials::Login;
@@ -73,13 +76,13 @@ pub enum ChannelError {
 
 impl ChannelError {
     /// The word for the condition `VersionResolved`.
-    pub fn reason(&self) -> &'static str {
+    pub fn reason(&self) -> Reason {
         match self {
-            Self::Spec { .. } => "InvalidSpec",
-            Self::Unreachable { .. } => "SourceUnreachable",
-            Self::NoMatch { .. } => "NoMatch",
-            Self::DowngradeRefused { .. } => "DowngradeRefused",
-            Self::SignatureInvalid { .. } => "SignatureInvalid",
+            Self::Spec { .. } => Reason::InvalidSpec,
+            Self::Unreachable { .. } => Reason::SourceUnreachable,
+            Self::NoMatch { .. } => Reason::NoMatch,
+            Self::DowngradeRefused { .. } => Reason::DowngradeRefused,
+            Self::SignatureInvalid { .. } => Reason::SignatureInvalid,
         }
     }
 }

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use crate::admin::{self, Readiness};
+use crate::channel::watch::Channels;
 use crate::clock::Clock;
 use crate::cluster::Cluster;
 use crate::context::{Context, Failures};
@@ -80,6 +81,10 @@ pub struct Run {
         default_value = "berth/berth-registry"
     )]
     pub registry_image: String,
+
+    /// The operator's own image, to tell a Registry that holds it
+    #[arg(long, value_name = "IMAGE", env = "BERTH_OPERATOR_IMAGE")]
+    pub operator_image: Option<String>,
 
     /// What to log: error, warn, info, debug, trace, or a list such as `info,kube=debug`
     #[arg(long, value_name = "FILTER", env = "BERTH_LOG_LEVEL", default_value = "info")]
@@ -220,6 +225,8 @@ impl Run {
             silences: Failures::default(),
             witness: Arc::new(PodWitness::new().context("set up the client of pods")?),
             schedule: Schedule::default(),
+            channels: Channels::new().context("set up the client of channels")?,
+            operator_image: self.operator_image.clone(),
         })
     }
 }

@@ -185,6 +185,10 @@ pub fn wholes(registry: &Registry) -> Wholes {
             .iter()
             .map(|secret| (secret.name.clone(), "image.pullSecrets")),
     );
+    let of_channel = registry.channel().and_then(|channel| channel.pull_secret_ref.as_ref());
+    wholes
+        .pull_secrets
+        .extend(of_channel.map(|secret| (secret.name.clone(), "release.channel.pullSecretRef")));
     wholes
 }
 
@@ -199,10 +203,14 @@ pub fn secret_names(registry: &Registry, name: &str) -> BTreeSet<String> {
         .map(|(name, _)| name);
     let issued = is_issued(registry).then(|| names::certificate(name));
     let of_metrics = of_metrics(registry);
+    let of_signer = registry
+        .channel()
+        .and_then(|channel| Some(channel.verify.as_ref()?.cosign.key_ref.name.clone()));
     named
         .chain(whole)
         .chain(issued)
         .chain(of_metrics)
+        .chain(of_signer)
         .chain([names::http_secret(name)])
         .collect()
 }

@@ -16,6 +16,7 @@ pub mod credentials;
 pub(crate) mod fixtures;
 pub mod migration;
 pub mod observe;
+pub mod own_image;
 pub mod prune;
 pub mod quantity;
 pub mod rollout;
@@ -32,6 +33,7 @@ use kube::runtime::reflector::ObjectRef;
 
 use crate::api::conditions::Reason;
 use crate::api::{Registry, RegistryStatus};
+use crate::channel::watch::{Channels, Looked, Sight};
 use crate::cluster::Written;
 use crate::context::Context;
 use crate::error::{self, Error, IDLE};
@@ -64,14 +66,20 @@ const LOOK_FOR_APIS: Duration = Duration::from_secs(30);
 /// When the API server could not be asked or told; what was done so far stays, and the next pass goes on from there.
 pub async fn reconcile(registry: Arc<Registry>, context: Arc<Context>) -> Result<Action, Error> {
     if registry.metadata.deletion_timestamp.is_some() {
+        context.channels.forget(&registry);
         return Ok(Action::await_change());
     }
     let began = registry;
     let mut registry = began.as_ref().clone();
     let mut observed = Box::pin(observe::observe(&context.cluster, &registry)).await?;
     let mut lacks = Lacks::default();
+    let Some(looked) = follow(&mut registry, &context, &mut observed).await? else {
+        return Ok(Action::requeue(Duration::ZERO));
+    };
     let stage = if registry.spec.suspend {
         Some(Stage::Suspended)
+    } else if let Some(unresolved) = looked.as_ref().and_then(unresolved) {
+        Some(unresolved)
     } else {
         Box::pin(advance(&mut registry, &context, &mut observed, &mut lacks)).await?
     };
@@ -90,6 +98,8 @@ pub async fn reconcile(registry: Arc<Registry>, context: Arc<Context>) -> Result
         report: report.as_ref(),
         claim: observed.claim.as_ref(),
         lacks: Some(&lacks),
+        version: looked.as_ref().map(|looked| &looked.told),
+        operator_image: context.operator_image.as_deref(),
     };
     let status = status::status(&registry, &stage, seen, context.clock.now());
     if publish(&registry, &context, &status).await? == Written::Stale {
@@ -102,11 +112,75 @@ pub async fn reconcile(registry: Arc<Registry>, context: Arc<Context>) -> Result
     }
     let silence = (stage.is_complete() && report.is_none()).then(|| context.silences.wait(&object));
     let next = next_look(&stage, silence, observed.service.is_some());
+    let next = looked.map_or(next, |looked| next.min(looked.next));
     Ok(Action::requeue(if lacks.is_empty() {
         next
     } else {
         next.min(LOOK_FOR_APIS)
     }))
+}
+
+/// Looks at the channel, and writes down what it came to before anything is done about it: a pass that is cut off must
+/// not leave a roll-out of a version that nobody remembers. None when what was read is out of date.
+async fn follow(
+    registry: &mut Registry,
+    context: &Context,
+    observed: &mut Observed,
+) -> Result<Option<Option<Looked>>, Error> {
+    let Some(channel) = registry.channel().cloned() else {
+        context.channels.forget(registry);
+        return Ok(Some(None));
+    };
+    let image = observed.deployment.as_ref().and_then(|live| live.spec.as_ref());
+    let image = image.map(|spec| target::image_of(&spec.template));
+    let sight = Sight {
+        registry,
+        secrets: &observed.secrets,
+        image: image.as_deref(),
+        now: context.clock.now(),
+    };
+    let looked = if registry.spec.suspend {
+        Channels::unasked(registry)
+    } else {
+        context.channels.look(sight, &channel).await
+    };
+    observed.release.clone_from(&looked.release);
+    let before = registry.status.clone().unwrap_or_default();
+    if before.release != looked.release {
+        let status = RegistryStatus {
+            release: looked.release.clone(),
+            ..before
+        };
+        let value = serialised(&status)?;
+        let Some(written) = context.cluster.apply_status_of(registry, &value).await? else {
+            return Ok(None);
+        };
+        *registry = written;
+    }
+    Ok(Some(Some(looked)))
+}
+
+/// Before a channel has come to anything, nothing is changed: pods that are there go on as they are.
+fn unresolved(looked: &Looked) -> Option<Stage> {
+    if looked.release.is_some() {
+        return None;
+    }
+    let (reason, message) = (looked.told.reason, looked.told.message.clone());
+    Some(if reason == Reason::SourceUnreachable {
+        Stage::Waiting { reason, message }
+    } else {
+        Stage::Refused(Refusal {
+            reason,
+            problems: vec![message],
+        })
+    })
+}
+
+fn serialised(status: &RegistryStatus) -> Result<serde_json::Value, Error> {
+    serde_json::to_value(status).map_err(|source| Error::Serialise {
+        kind: "RegistryStatus".to_owned(),
+        source,
+    })
 }
 
 /// When to look again though nothing was heard. Pods that did not answer are to be left alone for `silence`.
@@ -174,7 +248,7 @@ async fn bring(
     observed: &Observed,
 ) -> Result<Option<Stage>, Error> {
     let settings = Settings::of(registry, valid.volume.is_none());
-    let (target, wanted) = target::target(registry, &mut objects, settings.strategy);
+    let (target, wanted) = target::target(registry, observed.release.as_ref(), &mut objects, settings.strategy);
     target::open_to_canary(&mut objects.service, &valid.name, &observed.pods);
     target::keep_pinned(&mut objects, observed.deployment.as_ref(), &target.revision.revision);
     let pass = Pass {
@@ -235,11 +309,7 @@ async fn publish(registry: &Registry, context: &Context, status: &RegistryStatus
     if registry.status.as_ref() == Some(status) {
         return Ok(Written::Done);
     }
-    let serialised = serde_json::to_value(status);
-    let value = serialised.map_err(|source| Error::Serialise {
-        kind: "RegistryStatus".to_owned(),
-        source,
-    })?;
+    let value = serialised(status)?;
     if context.cluster.apply_status(registry, &value).await? == Written::Stale {
         return Ok(Written::Stale);
     }

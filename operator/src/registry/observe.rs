@@ -11,6 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use super::companions::{self, Companions};
 use super::credentials::{self, Secrets};
 use crate::api::Registry;
+use crate::api::release::ResolvedRelease;
 use crate::cluster::Cluster;
 use crate::error::Error;
 use crate::foreign::OptionalApi;
@@ -47,6 +48,8 @@ pub struct Observed {
     pub apis: BTreeSet<OptionalApi>,
     /// The objects around the pods.
     pub companions: Companions,
+    /// What the channel came to, where there is one: found out after the reads.
+    pub release: Option<ResolvedRelease>,
 }
 
 /// Reads what is in the cluster for `registry`. Reads at the same time, changes nothing, safe to drop midway.
@@ -99,6 +102,7 @@ pub async fn observe(cluster: &Cluster, registry: &Registry) -> Result<Observed,
         replica_sets,
         apis,
         companions,
+        release: None,
     })
 }
 

@@ -57,6 +57,8 @@ pub struct Target {
     pub has_jobs: bool,
     /// How its pods are replaced.
     pub strategy: Strategy,
+    /// Whether a tag asks for it, and no person.
+    pub is_of_channel: bool,
 }
 
 /// Pods of one stage.

@@ -12,6 +12,7 @@ use serde_json::json;
 use super::facts::Target;
 use super::guard;
 use crate::api::Registry;
+use crate::api::release::ResolvedRelease;
 use crate::api::rollout::Strategy;
 use crate::api::rollout::status::Revision;
 use crate::content_hash;
@@ -65,7 +66,12 @@ impl Snapshot {
 
 /// What the spec wants, and everything that it is made of. The pods and Services of `objects` get the labels by which a
 /// canary's pods and the others are told apart.
-pub fn target(registry: &Registry, objects: &mut Objects, strategy: Strategy) -> (Target, Snapshot) {
+pub fn target(
+    registry: &Registry,
+    release: Option<&ResolvedRelease>,
+    objects: &mut Objects,
+    strategy: Strategy,
+) -> (Target, Snapshot) {
     let template = objects
         .deployment
         .spec
@@ -74,8 +80,13 @@ pub fn target(registry: &Registry, objects: &mut Objects, strategy: Strategy) ->
         .unwrap_or_default();
     let image = image_of(&template);
     let revision = Revision {
-        version: registry.spec.version.clone().or_else(|| guard::version_of(&image)),
-        digest: registry.spec.image.as_ref().and_then(|image| image.digest.clone()),
+        version: release
+            .map(|release| release.version.clone())
+            .or_else(|| registry.spec.version.clone())
+            .or_else(|| guard::version_of(&image)),
+        digest: release
+            .map(|release| release.digest.clone())
+            .or_else(|| registry.spec.image.as_ref()?.digest.clone()),
         revision: hash(&template),
         image,
     };
@@ -108,6 +119,7 @@ pub fn target(registry: &Registry, objects: &mut Objects, strategy: Strategy) ->
     let target = Target {
         revision,
         has_jobs: objects.migration.is_some(),
+        is_of_channel: release.is_some(),
         strategy,
     };
     (target, snapshot)
@@ -235,7 +247,7 @@ mod tests {
     fn made(more: &serde_json::Value) -> (Objects, Target, Snapshot) {
         let registry = production(more);
         let mut objects = build(&valid(&registry), "digest");
-        let (target, snapshot) = target(&registry, &mut objects, Strategy::Canary);
+        let (target, snapshot) = target(&registry, None, &mut objects, Strategy::Canary);
         (objects, target, snapshot)
     }
 
@@ -251,7 +263,10 @@ mod tests {
         let registry = production(&json!({}));
         let mut objects = build(&valid(&registry), "another digest");
         assert_eq!(
-            target(&registry, &mut objects, Strategy::Canary).0.revision.revision,
+            target(&registry, None, &mut objects, Strategy::Canary)
+                .0
+                .revision
+                .revision,
             first
         );
     }

@@ -1,7 +1,8 @@
 //! Tests of the operator against a real API server that has nothing else beside it: no kubelet and no controllers.
 //!
 //! The tests play the part of the controllers, so a Job or a Deployment is exactly as far as a test says.
-//! `BERTH_TEST_KUBECONFIG` names the credentials of an administrator; `cargo verify --only api-server` sets it.
+//! `BERTH_TEST_KUBECONFIG` names the credentials of an administrator, `BERTH_TEST_REGISTRY` the registry's program; `cargo
+//! verify --only api-server` sets them.
 
 #![expect(
     clippy::unwrap_used,
@@ -12,6 +13,7 @@
 
 mod admission;
 mod changes;
+mod channel;
 mod companions;
 mod election;
 mod generated;

@@ -11,6 +11,7 @@ use kube::ResourceExt;
 use serde_json::json;
 
 use crate::companions;
+use crate::support::images::Images;
 use crate::support::{Fixture, production};
 
 /// The resource version of every object in the namespace that the operator could write.
@@ -109,6 +110,20 @@ async fn a_hundred_passes_over_a_registry_that_waits_for_a_secret_write_nothing(
     let fixture = Fixture::new().await;
     fixture.create("images", &production(&json!({}))).await.unwrap();
     fixture.pass("images").await;
+
+    assert_quiet(&fixture).await;
+}
+
+#[tokio::test]
+async fn a_hundred_passes_over_a_registry_that_follows_a_channel_write_nothing() {
+    let images = Images::start().await;
+    images.push("1.0.0").await;
+    let fixture = Fixture::new().await;
+    fixture.create_credentials().await;
+    let channel = json!({"repository": images.repository(), "semver": "*", "interval": "5s"});
+    let spec = production(&json!({"release": {"channel": channel}}));
+    fixture.create("images", &spec).await.unwrap();
+    fixture.pass_until_ready("images").await;
 
     assert_quiet(&fixture).await;
 }

@@ -83,6 +83,7 @@ fn decisions_know_neither_the_api_server_nor_the_clock_nor_chance() {
                 "channel/credentials.rs",
                 "channel/reference.rs",
                 "channel/signature.rs",
+                "channel/told.rs",
                 "plugin/ask.rs",
                 "plugin/near.rs",
                 "plugin/refusal.rs",

@@ -50,6 +50,9 @@ fn secrets_of(registry: &Registry) -> Secrets {
         let values: &mut BTreeMap<_, _> = secrets.entry(credential.secret).or_default();
         values.insert(credential.key, b"value".to_vec());
     }
+    for (name, _) in credentials::wholes(registry).pull_secrets {
+        secrets.entry(name).or_default();
+    }
     secrets
 }
 

@@ -1,6 +1,8 @@
-//! Tests of what the operator asks of others than the API server: a real registry, and a real Prometheus server.
+//! Tests of what the operator asks of others than the API server: a real registry, a real Prometheus server and a real
+//! cosign.
 //!
-//! `BERTH_TEST_REGISTRY` and `BERTH_TEST_PROMETHEUS` name the programs; `cargo verify --only measurements` sets them.
+//! `BERTH_TEST_REGISTRY`, `BERTH_TEST_PROMETHEUS` and `BERTH_TEST_COSIGN` name the programs; `cargo verify --only
+//! measurements` sets them.
 
 #![expect(
     clippy::unwrap_used,
@@ -10,6 +12,7 @@
     reason = "a failed step of a test is a failed test, and its programs are named by the environment"
 )]
 
+mod channels;
 mod measurements;
 mod probes;
 mod servers;

@@ -104,7 +104,7 @@ impl Drop for PrometheusServer {
     }
 }
 
-fn program(variable: &str) -> String {
+pub(crate) fn program(variable: &str) -> String {
     std::env::var(variable).unwrap_or_else(|_| panic!("{variable} is not set: run `cargo verify --only measurements`"))
 }
 

@@ -15,6 +15,7 @@ use crate::api::conditions::Reason;
 use crate::api::rollout::{Phase, RolloutState};
 use crate::api::status::{HeldVolume, RunningVersion, SchemaLevel};
 use crate::api::{Registry, RegistryStatus, conditions};
+use crate::channel::told::Told;
 use crate::labels::{self, Component};
 use crate::management::Report;
 
@@ -96,6 +97,10 @@ pub struct Seen<'a> {
     pub claim: Option<&'a PersistentVolumeClaim>,
     /// What the cluster lacks for what the spec asks.
     pub lacks: Option<&'a Lacks>,
+    /// What is known of the version that is to run.
+    pub version: Option<&'a Told>,
+    /// The operator's own image, where that is known.
+    pub operator_image: Option<&'a str>,
 }
 
 /// The status of `registry` at that stage.
@@ -134,6 +139,7 @@ pub fn status(registry: &Registry, stage: &Stage, seen: Seen<'_>, now: Timestamp
             .service
             .and_then(|service| endpoints::of(registry, service))
             .or(before.endpoints),
+        release: before.release.filter(|_| registry.channel().is_some()),
         rollout: before.rollout,
         rollback_floor: before.rollback_floor,
         refused: before.refused,

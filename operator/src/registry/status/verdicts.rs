@@ -4,13 +4,16 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::super::companions::lacks::Lacks;
 use super::super::migration::MIGRATED;
+use super::super::own_image;
 use super::super::rollout::Rollout;
 use super::super::trouble::{Needs, Trouble};
 use super::{Seen, Stage};
 use crate::api::Registry;
 use crate::api::conditions::{self, ConditionType, Reason, Truth, Verdict, shortened};
 use crate::api::rollout::{Phase, RolloutState};
+use crate::channel::told::Told;
 use crate::management::Report;
+use crate::rollout::target::image_of;
 
 /// How much of what a failed migration printed goes into a message: the remedy must fit too.
 const CAUSE_BYTES: usize = 500;
@@ -22,7 +25,7 @@ pub(super) fn of(registry: &Registry, stage: &Stage, seen: Seen<'_>, rollout: Ro
     let whole = lacking(state(registry, stage, seen.report), seen.lacks);
     ConditionType::ALL
         .into_iter()
-        .map(|type_| (type_, said_of(type_, &whole, stage, seen, rollout)))
+        .map(|type_| (type_, said_of(type_, registry, &whole, stage, seen, rollout)))
         .map(|(type_, said)| Verdict {
             type_,
             truth: said.truth,
@@ -39,7 +42,14 @@ struct State {
     migrated: Said,
 }
 
-fn said_of(type_: ConditionType, whole: &State, stage: &Stage, seen: Seen<'_>, rollout: Rollout) -> Said {
+fn said_of(
+    type_: ConditionType,
+    registry: &Registry,
+    whole: &State,
+    stage: &Stage,
+    seen: Seen<'_>,
+    rollout: Rollout,
+) -> Said {
     match type_ {
         ConditionType::Ready => whole.ready.clone(),
         // The same in the words of kstatus, which Flux and `kubectl wait` tools read.
@@ -49,6 +59,8 @@ fn said_of(type_: ConditionType, whole: &State, stage: &Stage, seen: Seen<'_>, r
         ConditionType::Available => available(seen, rollout),
         ConditionType::Paused => paused(stage),
         ConditionType::DependenciesAvailable => dependencies(seen.lacks),
+        ConditionType::VersionResolved => resolved(registry, seen),
+        ConditionType::ImageSource => image_source(registry, stage, seen),
     }
 }
 
@@ -75,6 +87,35 @@ fn paused(stage: &Stage) -> Said {
         return said(true, Reason::of_rollout(&state.reason), state.message.as_str());
     }
     said(false, Reason::AsExpected, "the operator looks after the registry")
+}
+
+/// Without a channel the spec names the version.
+fn resolved(registry: &Registry, seen: Seen<'_>) -> Said {
+    let told = seen.version.cloned().unwrap_or_else(|| Told::pinned(registry));
+    said(told.truth, told.reason, told.message)
+}
+
+/// Whether the images that run, or are about to, come from another registry than this one.
+fn image_source(registry: &Registry, stage: &Stage, seen: Seen<'_>) -> Said {
+    let (live, wanted) = match stage {
+        Stage::Deployed { deployment, .. } => (Some(deployment.as_ref()), ""),
+        Stage::Rolling { main, state, .. } => (main.as_deref().or(seen.deployment), state.to.image.as_str()),
+        Stage::Refused(_)
+        | Stage::Waiting { .. }
+        | Stage::Suspended
+        | Stage::Migrating { .. }
+        | Stage::MigrationFailed { .. } => (seen.deployment, ""),
+    };
+    let template = live.and_then(|live| live.spec.as_ref()).map(|spec| &spec.template);
+    let running = template.map(image_of).unwrap_or_default();
+    match own_image::problem(registry, &[&running, wanted], seen.operator_image) {
+        Some(problem) => said(false, Reason::SelfHosted, problem),
+        None => said(
+            true,
+            Reason::AsExpected,
+            "no image that is needed here is in this registry alone",
+        ),
+    }
 }
 
 fn dependencies(lacks: Option<&Lacks>) -> Said {

@@ -42,6 +42,11 @@ pub(super) fn of(registry: &Registry, drain_problem: Option<&String>) -> Vec<Str
                 .to_owned(),
         );
     }
+    if spec.release.is_some() && spec.version.is_some() {
+        problems.push(
+            "the version is either named or follows from tags: remove version, or remove release.channel".to_owned(),
+        );
+    }
     problems.extend(scaling(registry));
     if let Some(template) = &spec.pod_template {
         problems.extend(own_labels("podTemplate.labels", template.labels.keys()));

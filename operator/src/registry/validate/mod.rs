@@ -4,7 +4,7 @@ mod contradictions;
 mod names_taken;
 pub mod volume;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Affinity, PersistentVolumeClaim};
@@ -15,6 +15,7 @@ use serde_json::Value;
 use super::config;
 use super::credentials::{self, Credential, Wholes};
 use super::observe::Observed;
+use super::own_image;
 use super::quantity;
 use crate::api::Registry;
 use crate::api::collection::DeletionPolicy;
@@ -24,6 +25,7 @@ use crate::api::exposure::{Certificate, Exposure};
 use crate::api::image::{PullPolicy, SecretRef};
 use crate::api::network::{Monitoring, NetworkSettings};
 use crate::api::registry::Resources;
+use crate::api::release::ResolvedRelease;
 use crate::api::rollout::PreMigrations;
 use crate::api::scaling::{Autoscaling, Disruption, Spread};
 use crate::api::scheduling::{PodTemplate, ServiceAccountSettings, Toleration};
@@ -225,7 +227,7 @@ pub fn validate(registry: &Registry, observed: &Observed, defaults: &Defaults) -
     Ok(ValidRegistry {
         namespace: metadata.namespace.clone().unwrap_or_default(),
         owner: registry.controller_owner_ref(&()).unwrap_or_default(),
-        image: image(registry, defaults),
+        image: image(registry, observed.release.as_ref(), defaults),
         replicas: replicas(registry),
         volume: held_volume(registry, &name, observed.claim.as_ref()),
         postgres: registry.postgres().cloned(),
@@ -346,19 +348,35 @@ fn url_port(url: &str) -> i32 {
     told.unwrap_or(if scheme == "http" { 80 } else { 443 })
 }
 
-fn image(registry: &Registry, defaults: &Defaults) -> ValidImage {
+fn image(registry: &Registry, release: Option<&ResolvedRelease>, defaults: &Defaults) -> ValidImage {
     let image = registry.spec.image.clone().unwrap_or_default();
     let repository = image.repository.as_ref().unwrap_or(&defaults.repository);
     let version = registry.spec.version.as_ref().unwrap_or(&defaults.version);
-    let reference = match (&image.digest, &image.tag) {
-        (Some(digest), _) => format!("{repository}@{digest}"),
-        (None, Some(tag)) => format!("{repository}:{tag}"),
-        (None, None) => format!("{repository}:{version}"),
+    let reference = match (release, &image.digest, &image.tag) {
+        (Some(release), _, _) => format!("{}@{}", release.repository, release.digest),
+        (None, Some(digest), _) => format!("{repository}@{digest}"),
+        (None, None, Some(tag)) => format!("{repository}:{tag}"),
+        (None, None, None) => format!("{repository}:{version}"),
     };
-    let pull_secrets = image.pull_secrets.into_iter().map(|SecretRef { name }| name).collect();
+    let of_channel = registry.channel().and_then(|channel| channel.pull_secret_ref.clone());
+    let mut pull_secrets: Vec<String> = image
+        .pull_secrets
+        .into_iter()
+        .chain(of_channel)
+        .map(|SecretRef { name }| name)
+        .collect();
+    let mut seen = BTreeSet::new();
+    pull_secrets.retain(|name| seen.insert(name.clone()));
+    // A pod of a registry that holds its own image could otherwise not start again while no other serves.
+    let is_own = own_image::is_served_by(registry, &reference);
+    let pull_policy = if is_own && image.pull_policy == PullPolicy::Always {
+        PullPolicy::IfNotPresent
+    } else {
+        image.pull_policy
+    };
     ValidImage {
         reference,
-        pull_policy: image.pull_policy,
+        pull_policy,
         pull_secrets,
     }
 }

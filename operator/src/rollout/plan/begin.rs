@@ -80,14 +80,17 @@ fn started(memory: &Memory, facts: &Facts, is_retry: bool, now: Timestamp) -> Ro
     let trigger = match (is_retry, from.image == to.image) {
         (true, _) => Trigger::Retry,
         (false, true) => Trigger::Configuration,
+        (false, false) if facts.target.is_of_channel => Trigger::Channel,
         (false, false) => Trigger::Version,
     };
+    // Whoever changed the Registry last has not asked for what a tag brings.
+    let requested_by = facts.requested_by.clone().filter(|_| trigger != Trigger::Channel);
     RolloutState {
         id: id(facts, before),
         from: Some(from),
         to,
         trigger,
-        requested_by: facts.requested_by.clone(),
+        requested_by,
         strategy: facts.strategy(),
         phase: Phase::Preflight,
         phase_since: Time(now),

@@ -41,6 +41,7 @@ fn facts() -> Facts {
             revision: revision("2.0.0"),
             has_jobs: true,
             strategy: Strategy::Canary,
+            is_of_channel: false,
         },
         generation: 2,
         requested_by: None,

@@ -3,6 +3,7 @@
 pub(crate) mod chart;
 pub(crate) mod controllers;
 mod foreign;
+pub(crate) mod images;
 pub(crate) mod program;
 
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use berth_operator::api::conditions::{self, ConditionType};
 use berth_operator::api::{self, Registry};
+use berth_operator::channel::watch::Channels;
 use berth_operator::clock::Clock;
 use berth_operator::cluster::{Cluster, Object};
 use berth_operator::context::{Context, Failures};
@@ -286,6 +288,8 @@ fn context(client: &Client, shown: &mut prometheus_client::registry::Registry, a
         metrics,
         witness: Arc::new(AllGood),
         schedule: Schedule::default(),
+        channels: Channels::new().unwrap(),
+        operator_image: None,
         failures: Failures::default(),
         silences: Failures::default(),
     }
