@@ -11,7 +11,7 @@ use crate::api::span::Span;
 #[serde(rename_all = "camelCase")]
 pub struct LockSettings {
     /// Name of the lock: of all Registries with the same one, one is rolled out at a time. It is the Lease
-    /// `berth-lock-<group>`, which a pipeline outside may hold too. Absent: no lock but the Registry's own.
+    /// `berth-rollout-<group>`, which a pipeline outside may hold too. Absent: no lock but the Registry's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 40), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub group: Option<String>,
