@@ -112,7 +112,8 @@ pub fn target(
         }),
         pre: objects.migration.clone(),
         post: objects.migration.as_ref().map(|job| {
-            let arguments = ["migrate", "up", "--phase", "post", "--output", "json"];
+            let arguments = post_arguments(job);
+            let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
             variant(job, &names::post_migration_job(&name, ""), &arguments)
         }),
     };
@@ -164,6 +165,21 @@ fn is_label(text: &str) -> bool {
     let ends = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
     let bytes = text.as_bytes();
     bytes.len() <= 63 && bytes.iter().copied().all(fits) && ends(bytes.first()) && ends(bytes.last())
+}
+
+/// The arguments of the Job before the pods change, for the other phase: with the same limits of its waits.
+fn post_arguments(pre: &Job) -> Vec<String> {
+    let container = pre
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.template.spec.as_ref()?.containers.first());
+    let arguments = container
+        .and_then(|container| container.args.as_deref())
+        .unwrap_or_default();
+    let before_config = arguments.iter().take_while(|argument| *argument != "--config");
+    before_config
+        .map(|argument| if argument == "pre" { "post" } else { argument.as_str() }.to_owned())
+        .collect()
 }
 
 /// `job` with other arguments, and named after its content as that is.
@@ -311,6 +327,22 @@ mod tests {
         let names: std::collections::BTreeSet<_> = jobs.iter().map(ResourceExt::name_any).collect();
         assert_eq!(names.len(), 3);
         assert!(names.iter().all(|name| name.len() <= 63), "{names:?}");
+    }
+
+    #[test]
+    fn the_last_migrations_wait_no_longer_for_locks_than_the_first() {
+        let limits = json!({"migrations": {"pre": {"lockTimeout": "3s", "statementTimeout": "10m"}}});
+        let post = made(&limits).2.post.unwrap();
+        let container = post.spec.unwrap().template.spec.unwrap().containers.remove(0);
+
+        let words = container.args.unwrap().join(" ");
+
+        assert!(
+            words.starts_with(
+                "migrate up --phase post --output json --lock-timeout 3000ms --statement-timeout 600000ms --config "
+            ),
+            "{words}"
+        );
     }
 
     #[test]

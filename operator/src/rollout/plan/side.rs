@@ -7,9 +7,11 @@ use crate::api::rollout::status::Counters;
 use crate::api::rollout::{ApprovalStep, Phase, RollbackMode};
 
 impl Turn<'_> {
-    /// Obeys the first command that was not obeyed yet.
+    /// Obeys the first command that was not obeyed yet. One whose annotation is gone may be given again in the same words.
     pub(super) fn obey(&mut self) {
         let facts = self.facts;
+        let given: Vec<String> = facts.commands.iter().map(line).collect();
+        self.state.commands.retain(|obeyed| given.contains(obeyed));
         let noted = |command: &&Command| {
             let line = line(command);
             command.rollout == self.state.id && !self.state.commands.contains(&line)

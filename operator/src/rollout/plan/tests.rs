@@ -180,3 +180,29 @@ fn a_command_is_obeyed_once() {
     assert_eq!(phase(&paused), Phase::Paused);
     assert_eq!(step(&settings(), &paused, &facts, at(100_001)), paused);
 }
+
+#[test]
+fn a_command_that_was_taken_off_the_registry_is_obeyed_again_in_the_same_words() {
+    let (memory, mut facts) = at_phase(Phase::CanaryAnalyzing);
+    let id = memory.rollout.as_ref().unwrap().id.clone();
+    let command = |kind| Command {
+        kind,
+        value: id.clone(),
+        rollout: id.clone(),
+        reason: String::new(),
+        by: "alice".to_owned(),
+    };
+    facts.commands = vec![command(CommandKind::Pause)];
+    let paused = step(&settings(), &memory, &facts, at(100_000));
+    facts.commands = vec![command(CommandKind::Resume)];
+    let resumed = step(&settings(), &paused, &facts, at(100_010));
+    facts.commands.push(command(CommandKind::Pause));
+    facts.commands.sort_by_key(|command| command.kind);
+
+    let again = step(&settings(), &resumed, &facts, at(100_020));
+
+    assert_eq!(phase(&paused), Phase::Paused);
+    assert_eq!(phase(&resumed), Phase::CanaryAnalyzing);
+    assert_eq!(phase(&again), Phase::Paused);
+    assert_eq!(step(&settings(), &again, &facts, at(100_021)), again);
+}
