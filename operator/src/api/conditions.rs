@@ -31,11 +31,21 @@ pub enum ConditionType {
     VersionResolved,
     /// The image comes from somewhere that does not need this registry.
     ImageSource,
+    /// The canary of the newest roll-out was good enough.
+    CanaryHealthy,
+    /// Every pod runs what the newest roll-out was for.
+    Promoted,
+    /// Something keeps the newest roll-out from going on.
+    RolloutBlocked,
+    /// The database has every migration of the version that runs.
+    SchemaUpToDate,
+    /// The version that runs is as new as everybody needs.
+    RequirementsMet,
 }
 
 impl ConditionType {
     /// Every type, in the order in which they are shown.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 16] = [
         Self::Ready,
         Self::Progressing,
         Self::Degraded,
@@ -47,6 +57,11 @@ impl ConditionType {
         Self::DependenciesAvailable,
         Self::VersionResolved,
         Self::ImageSource,
+        Self::CanaryHealthy,
+        Self::Promoted,
+        Self::RolloutBlocked,
+        Self::SchemaUpToDate,
+        Self::RequirementsMet,
     ];
 
     /// The word in `status.conditions[].type`.
@@ -63,6 +78,11 @@ impl ConditionType {
             Self::DependenciesAvailable => "DependenciesAvailable",
             Self::VersionResolved => "VersionResolved",
             Self::ImageSource => "ImageSource",
+            Self::CanaryHealthy => "CanaryHealthy",
+            Self::Promoted => "Promoted",
+            Self::RolloutBlocked => "RolloutBlocked",
+            Self::SchemaUpToDate => "SchemaUpToDate",
+            Self::RequirementsMet => "RequirementsMet",
         }
     }
 }
@@ -204,6 +224,18 @@ pub enum Reason {
     SignatureInvalid,
     /// The registry holds the image that it runs, or the operator's.
     SelfHosted,
+    /// There was nothing of the kind yet.
+    NotRun,
+    /// It was good enough.
+    Passed,
+    /// It is done.
+    Succeeded,
+    /// It is under way.
+    InProgress,
+    /// The old version is back, or comes back.
+    RolledBack,
+    /// Nothing is left to apply.
+    UpToDate,
 }
 
 impl Reason {
@@ -278,6 +310,12 @@ impl Reason {
             Self::DowngradeRefused => "DowngradeRefused",
             Self::SignatureInvalid => "SignatureInvalid",
             Self::SelfHosted => "SelfHosted",
+            Self::NotRun => "NotRun",
+            Self::Passed => "Passed",
+            Self::Succeeded => "Succeeded",
+            Self::InProgress => "InProgress",
+            Self::RolledBack => "RolledBack",
+            Self::UpToDate => "UpToDate",
         }
     }
 

@@ -17,6 +17,12 @@ pub struct RegistryStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
+    /// One word for all of it: `Ready`, `Progressing`, `Degraded`, `Suspended`, or the phase of the roll-out under way. For
+    /// people; programs read the conditions.
+    #[serde(default)]
+    #[schemars(length(max = 32))]
+    pub phase: String,
+
     /// The state in a few words, such as `Ready`, `Progressing` and `Degraded`, each with a reason, and a message that
     /// says what to do when something must be done.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

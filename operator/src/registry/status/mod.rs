@@ -1,11 +1,14 @@
 //! From what a pass has reached to the status that it leaves; pure.
 
 mod endpoints;
+mod rollouts;
 mod verdicts;
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Service};
 use k8s_openapi::jiff::Timestamp;
+
+use verdicts::About;
 
 use super::companions::lacks::Lacks;
 use super::rollout::Rollout;
@@ -124,13 +127,23 @@ pub fn status(registry: &Registry, stage: &Stage, seen: Seen<'_>, now: Timestamp
     } else {
         (before.version, before.schema)
     };
-    let verdicts = verdicts::of(registry, stage, seen, rollout);
+    let (version, schema) = (
+        seen.report.map(version).or(version_before),
+        seen.report.map(schema).or(schema_before),
+    );
+    let about = About {
+        pods: rollout,
+        version: version.as_ref().map(|version| version.main.as_str()),
+        schema: schema.as_ref(),
+    };
+    let verdicts = verdicts::of(registry, stage, seen, about);
     let generation = registry.metadata.generation;
-    RegistryStatus {
+    let mut status = RegistryStatus {
         observed_generation: generation,
         conditions: conditions::follow(&before.conditions, verdicts, generation, now),
-        version: seen.report.map(version).or(version_before),
-        schema: seen.report.map(schema).or(schema_before),
+        phase: String::new(),
+        version,
+        schema,
         replicas: rollout.replicas,
         ready_replicas: rollout.ready,
         volume: seen.claim.and_then(held).or(before.volume),
@@ -144,7 +157,9 @@ pub fn status(registry: &Registry, stage: &Stage, seen: Seen<'_>, now: Timestamp
         rollback_floor: before.rollback_floor,
         refused: before.refused,
         history: before.history,
-    }
+    };
+    status.phase = rollouts::phase(&status).to_owned();
+    status
 }
 
 fn has_another_image(before: Option<&Deployment>, after: Option<&Deployment>) -> bool {

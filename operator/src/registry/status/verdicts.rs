@@ -7,10 +7,11 @@ use super::super::migration::MIGRATED;
 use super::super::own_image;
 use super::super::rollout::Rollout;
 use super::super::trouble::{Needs, Trouble};
-use super::{Seen, Stage};
+use super::{Seen, Stage, rollouts};
 use crate::api::Registry;
 use crate::api::conditions::{self, ConditionType, Reason, Truth, Verdict, shortened};
 use crate::api::rollout::{Phase, RolloutState};
+use crate::api::status::SchemaLevel;
 use crate::channel::told::Told;
 use crate::management::Report;
 use crate::rollout::target::image_of;
@@ -21,11 +22,33 @@ const CAUSE_BYTES: usize = 500;
 const SUSPENDED: &str = "spec.suspend is true, so the operator changes nothing: remove it to go on";
 
 /// The verdicts, in the order of [`ConditionType::ALL`].
-pub(super) fn of(registry: &Registry, stage: &Stage, seen: Seen<'_>, rollout: Rollout) -> Vec<Verdict> {
+pub(super) fn of(registry: &Registry, stage: &Stage, seen: Seen<'_>, about: About<'_>) -> Vec<Verdict> {
     let whole = lacking(state(registry, stage, seen.report), seen.lacks);
+    let rollout = if let Stage::Rolling { state, .. } = stage {
+        Some(state.as_ref())
+    } else {
+        registry.status.as_ref().and_then(|status| status.rollout.as_ref())
+    };
+    let said = |type_| match type_ {
+        ConditionType::Ready => whole.ready.clone(),
+        // The same in the words of kstatus, which Flux and `kubectl wait` tools read.
+        ConditionType::Progressing | ConditionType::Reconciling => whole.progressing.clone(),
+        ConditionType::Degraded | ConditionType::Stalled => whole.degraded.clone(),
+        ConditionType::DatabaseMigrated => whole.migrated.clone(),
+        ConditionType::Available => available(seen, about.pods),
+        ConditionType::Paused => paused(stage),
+        ConditionType::DependenciesAvailable => dependencies(seen.lacks),
+        ConditionType::VersionResolved => resolved(registry, seen),
+        ConditionType::ImageSource => image_source(registry, stage, seen),
+        ConditionType::CanaryHealthy => rollouts::canary_healthy(rollout),
+        ConditionType::Promoted => rollouts::promoted(rollout),
+        ConditionType::RolloutBlocked => rollouts::blocked(rollout),
+        ConditionType::SchemaUpToDate => rollouts::schema_up_to_date(about.schema),
+        ConditionType::RequirementsMet => rollouts::requirements_met(registry, about.version),
+    };
     ConditionType::ALL
         .into_iter()
-        .map(|type_| (type_, said_of(type_, registry, &whole, stage, seen, rollout)))
+        .map(|type_| (type_, said(type_)))
         .map(|(type_, said)| Verdict {
             type_,
             truth: said.truth,
@@ -35,33 +58,22 @@ pub(super) fn of(registry: &Registry, stage: &Stage, seen: Seen<'_>, rollout: Ro
         .collect()
 }
 
+/// What a status says beside its conditions.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct About<'a> {
+    /// The pods.
+    pub pods: Rollout,
+    /// The version that runs.
+    pub version: Option<&'a str>,
+    /// The level of the database.
+    pub schema: Option<&'a SchemaLevel>,
+}
+
 struct State {
     ready: Said,
     progressing: Said,
     degraded: Said,
     migrated: Said,
-}
-
-fn said_of(
-    type_: ConditionType,
-    registry: &Registry,
-    whole: &State,
-    stage: &Stage,
-    seen: Seen<'_>,
-    rollout: Rollout,
-) -> Said {
-    match type_ {
-        ConditionType::Ready => whole.ready.clone(),
-        // The same in the words of kstatus, which Flux and `kubectl wait` tools read.
-        ConditionType::Progressing | ConditionType::Reconciling => whole.progressing.clone(),
-        ConditionType::Degraded | ConditionType::Stalled => whole.degraded.clone(),
-        ConditionType::DatabaseMigrated => whole.migrated.clone(),
-        ConditionType::Available => available(seen, rollout),
-        ConditionType::Paused => paused(stage),
-        ConditionType::DependenciesAvailable => dependencies(seen.lacks),
-        ConditionType::VersionResolved => resolved(registry, seen),
-        ConditionType::ImageSource => image_source(registry, stage, seen),
-    }
 }
 
 fn available(seen: Seen<'_>, rollout: Rollout) -> Said {
@@ -151,14 +163,18 @@ fn lacking(state: State, lacks: Option<&Lacks>) -> State {
     }
 }
 
-#[derive(Clone)]
-struct Said {
-    truth: Truth,
-    reason: Reason,
-    message: String,
+/// What one condition says.
+#[derive(Clone, Debug)]
+pub(super) struct Said {
+    /// Whether it holds.
+    pub truth: Truth,
+    /// Why.
+    pub reason: Reason,
+    /// The same for people.
+    pub message: String,
 }
 
-fn said(truth: impl Into<Truth>, reason: Reason, message: impl Into<String>) -> Said {
+pub(super) fn said(truth: impl Into<Truth>, reason: Reason, message: impl Into<String>) -> Said {
     Said {
         truth: truth.into(),
         reason,
