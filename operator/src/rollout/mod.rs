@@ -31,6 +31,7 @@ use crate::cluster::Written;
 use crate::context::Context;
 use crate::error::Error;
 use crate::locks::{Holder, LockName};
+use crate::notify;
 use crate::registry::build::Objects;
 use crate::registry::credentials::{self, HTTP_SECRET_KEY};
 use crate::registry::observe::Observed;
@@ -331,6 +332,13 @@ impl Machine<'_> {
             return Ok(false);
         };
         *registry = written;
+        if let Some(status) = &registry.status {
+            // A pass may go through several phases, and each is told: its end sees only the last.
+            let Context {
+                cluster, sinks, clock, ..
+            } = self.pass.context;
+            notify::tell(cluster, sinks, registry, status, clock.now()).await;
+        }
         let is_over = next.rollout.as_ref().filter(|state| state.phase.is_final());
         if let Some(state) = is_over.filter(|_| self.memory.active().is_some()) {
             self.pass.context.schedule.forget(&state.id);

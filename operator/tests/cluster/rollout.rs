@@ -1,13 +1,19 @@
 //! A new version reaches the pods of a Registry step by step, or does not.
 
+use std::sync::{Arc, Mutex};
+
+use axum::routing::post;
+use axum::{Json, Router};
 use berth_operator::api::rollout::Phase;
 use berth_operator::api::{Registry, RegistryRollout};
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::ResourceExt;
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio_util::task::TaskTracker;
 
 use crate::support::controllers::{Play, play};
-use crate::support::{Fixture, production};
+use crate::support::{Fixture, eventually, production};
 
 /// A roll-out of seconds.
 fn quick(more: &Value) -> Value {
@@ -95,4 +101,55 @@ async fn a_new_version_goes_to_a_canary_first_and_then_to_every_pod() {
         "{}",
         record.name_any()
     );
+}
+
+/// The events that a receiver on this machine has heard.
+async fn receiver() -> (String, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let heard = Arc::<Mutex<Vec<String>>>::default();
+    let noted = Arc::clone(&heard);
+    let hear = move |Json(told): Json<Value>| async move {
+        let event = told["event"].as_str().unwrap_or_default().to_owned();
+        noted.lock().unwrap().push(event);
+    };
+    let router = Router::new().route("/", post(hear));
+    let serving = TaskTracker::new();
+    serving.spawn(async move { axum::serve(listener, router).await });
+    (url, heard)
+}
+
+#[tokio::test]
+async fn phases_that_one_pass_goes_through_are_told_each() {
+    let fixture = ready().await;
+    let (url, heard) = receiver().await;
+    fixture
+        .create_secret("hook", &[("url", url.as_str()), ("key", "0123456789abcdef")])
+        .await;
+    let notifications = json!([{"name": "hook", "kind": "Webhook", "secretRef": {"name": "hook"}}]);
+
+    fixture
+        .respec(
+            "images",
+            &quick(&json!({"version": "0.2.0", "notifications": notifications})),
+        )
+        .await
+        .unwrap();
+    let phases = roll(&fixture).await;
+
+    assert_eq!(phases.last(), Some(&Phase::Completed), "{phases:?}");
+    let expected = ["Requested", "Started", "CanaryUp", "Promoted", "Completed"];
+    eventually("every event", async || {
+        let heard = heard.lock().unwrap();
+        expected
+            .iter()
+            .all(|event| heard.iter().any(|heard| heard == event))
+            .then_some(())
+    })
+    .await;
+    let mut once = heard.lock().unwrap().clone();
+    once.sort();
+    let told = once.len();
+    once.dedup();
+    assert_eq!(once.len(), told, "an event was told twice: {once:?}");
 }

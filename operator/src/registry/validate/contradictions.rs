@@ -7,11 +7,21 @@ use serde_json::Value;
 
 use super::super::config;
 use super::{is_shared, replicas};
+use crate::analysis::Objectives;
+use crate::analysis::trial::{BrokenGate, try_gate};
 use crate::api::Registry;
 use crate::api::collection::DeletionPolicy;
 
 /// Labels that say whose an object is: the operator's own.
 const OWN_LABELS: [&str; 2] = ["app.kubernetes.io/", "berth.dev/"];
+
+/// A canary is judged by a gate that was seen to fail what is bad and to pass what is good, before anything moves.
+fn broken_gate(registry: &Registry) -> Option<String> {
+    let analysis = registry.spec.rollout.as_ref()?.analysis.as_ref()?;
+    let tried = Objectives::of(analysis).map_err(BrokenGate::from);
+    let broken = tried.and_then(|objectives| try_gate(&objectives)).err()?;
+    Some(broken.to_string())
+}
 
 /// What is wrong with the spec of `registry`, in words that say what to do.
 pub(super) fn of(registry: &Registry, drain_problem: Option<&String>) -> Vec<String> {
@@ -54,6 +64,7 @@ pub(super) fn of(registry: &Registry, drain_problem: Option<&String>) -> Vec<Str
     }
     problems.extend(spec.affinity.as_ref().and_then(affinity_problem));
     problems.extend(volume_of_its_own(registry));
+    problems.extend(broken_gate(registry));
     if let Some(monitoring) = &spec.monitoring {
         problems.extend(own_labels("monitoring.labels", monitoring.labels.keys()));
     }

@@ -129,3 +129,24 @@ fn an_emptied_generated_secret_is_refused_with_the_way_to_a_new_one() {
 
     assert!(refusal.problems[0].contains("delete the Secret"), "{refusal:?}");
 }
+
+#[test]
+fn a_gate_that_cannot_fail_or_cannot_pass_is_refused_before_anything_moves() {
+    let gate = |analysis| registry(&json!({"rollout": {"analysis": analysis}}));
+    let apdex = |satisfied: f64, min: f64| json!({"apdex": [{"class": "manifest_read", "satisfied": satisfied, "tolerated": 1.0, "min": min}]});
+
+    let deaf = refusal(&gate(json!({"errorRatio": {"max": 1.0}})), &observed());
+    let impossible = refusal(&gate(json!({"errorRatio": {"max": 0.0}})), &observed());
+    let unmeasurable = refusal(&gate(apdex(0.3, 0.9)), &observed());
+    let slow = refusal(&gate(apdex(0.5, 0.0)), &observed());
+
+    assert_eq!(deaf.reason, Reason::InvalidSpec);
+    assert!(deaf.problems[0].contains("lower errorRatio.max"), "{deaf:?}");
+    assert!(
+        impossible.problems[0].contains("raise errorRatio.max"),
+        "{impossible:?}"
+    );
+    assert!(unmeasurable.problems[0].contains("0.3"), "{unmeasurable:?}");
+    assert!(slow.problems[0].contains("raise min"), "{slow:?}");
+    valid(&gate(apdex(0.5, 0.9)));
+}
