@@ -6,7 +6,7 @@
 //! | 3 | `http`, `gc` | drivers: a request, the clock |
 //! | 2 | `distribution` | workflows of the distribution specification |
 //! | 1 | `metadata`, `blobs` | the two stores; they do not import each other |
-//! | 0 | `clock`, `config`, `flaws`, `release`, `staging`, `telemetry`, and the crate `oci` | leaves |
+//! | 0 | `clock`, `config`, `flaws`, `release`, `staging`, `syncs`, `telemetry`, and the crate `oci` | leaves |
 //!
 //! Arrows go down only; `tests/layering.rs` reads the `use` lines against this table.
 
@@ -22,4 +22,5 @@ pub mod metadata;
 pub mod release;
 pub mod server;
 pub mod staging;
+pub mod syncs;
 pub mod telemetry;

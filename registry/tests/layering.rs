@@ -28,6 +28,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "telemetry",
             "clock",
             "staging",
+            "syncs",
         ],
     ),
     (
@@ -44,14 +45,15 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     ("gc", &["distribution", "staging"]),
     ("distribution", &["metadata", "blobs", "clock", "staging"]),
-    ("metadata", &["clock", "flaws", "release", "staging"]),
-    ("blobs", &["staging"]),
+    ("metadata", &["clock", "flaws", "release", "staging", "syncs"]),
+    ("blobs", &["staging", "syncs"]),
     ("config", &[]),
     ("telemetry", &["release"]),
     ("release", &["flaws"]),
     ("flaws", &[]),
     ("clock", &[]),
     ("staging", &[]),
+    ("syncs", &[]),
 ];
 
 /// Crates that only some modules may name.

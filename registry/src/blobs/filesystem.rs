@@ -16,6 +16,7 @@ use super::folders::{Folders, sync_folder};
 use super::keys;
 use super::read::BlobBody;
 use crate::staging;
+use crate::syncs::Syncs;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::{Stream, StreamExt};
@@ -79,6 +80,11 @@ impl Filesystem {
         &self.root
     }
 
+    /// What became of its syncs.
+    pub(super) fn syncs(&self) -> &Syncs {
+        self.folders.syncs()
+    }
+
     pub(super) fn objects(&self) -> &LocalFileSystem {
         &self.objects
     }
@@ -123,6 +129,7 @@ impl Filesystem {
             path: self.root.join(path_of("", &key)?.as_ref()),
             folder: Folder {
                 path: self.root.join(parent_of(&key)),
+                file: self.root.join(&key),
                 all: Arc::clone(&self.folders),
             },
             confirmed: claim.confirm(),
@@ -167,6 +174,7 @@ struct Beginning {
 /// Where a file is new.
 struct Folder {
     path: PathBuf,
+    file: PathBuf,
     all: Arc<Folders>,
 }
 
@@ -243,7 +251,8 @@ fn close(writer: Writer, end: End, folder: &Folder, unsynced: bool) -> io::Resul
     measure(&writer)?;
     if unsynced {
         if !staging::mutated("file_not_synced") {
-            writer.file.sync_data()?;
+            let syncs = folder.all.syncs();
+            syncs.run(folder.file.display(), || writer.file.sync_data())?;
             staging::note("file.synced");
         }
         if !staging::mutated("folder_not_synced") {

@@ -1,5 +1,6 @@
 //! Making the names of new files durable, for all who wait at one time at once.
 
+use crate::syncs::Syncs;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,6 +11,7 @@ use std::sync::{Condvar, Mutex, PoisonError};
 pub(super) struct Folders {
     rounds: Mutex<std::collections::HashMap<PathBuf, Rounds>>,
     ended: Condvar,
+    syncs: Syncs,
 }
 
 #[derive(Debug, Default)]
@@ -22,9 +24,17 @@ struct Rounds {
 }
 
 impl Folders {
+    /// What became of the syncs of files and folders.
+    pub(super) fn syncs(&self) -> &Syncs {
+        &self.syncs
+    }
+
     /// On return every file that had a name in the folder before the call has it after a crash.
     pub(super) fn sync(&self, path: &Path) -> io::Result<()> {
-        self.sync_with(path, || sync_folder(path))
+        self.sync_with(path, || {
+            let folder = File::open(path)?;
+            self.syncs.run(path.display(), || folder.sync_all())
+        })
     }
 
     fn sync_with(&self, path: &Path, sync: impl FnOnce() -> io::Result<()>) -> io::Result<()> {

@@ -2,7 +2,7 @@
 //!
 //! Guarantees: what [`BlobStore::append`] returned is durable (local files and their folders are fsynced); an object is
 //! readable under its key only with the bytes that hashed to the digest it was finished with; a read gives exactly the
-//! bytes asked for or fails. Deleting what is not there succeeds.
+//! bytes asked for or fails. After a sync that failed nothing is called durable any more ([`BlobStore::syncs`]). Deleting what is not there succeeds.
 //!
 //! It must not know repositories, rows or HTTP. Callers name keys in a row before they write to them.
 
@@ -32,6 +32,7 @@ pub use read::BlobBody;
 pub use signing::EdgeOptions;
 pub use small::SMALL;
 
+use crate::syncs::Syncs;
 use bytes::Bytes;
 use filesystem::Filesystem;
 use futures::TryStreamExt;
@@ -137,6 +138,14 @@ impl BlobStore {
             signing: Some(signing),
             small: Arc::default(),
         })
+    }
+
+    /// What became of its syncs; `None` where another machine makes them.
+    pub fn syncs(&self) -> Option<&Syncs> {
+        match &self.objects {
+            Kind::Filesystem(filesystem) => Some(filesystem.syncs()),
+            Kind::Multipart(_) => None,
+        }
     }
 
     /// `filesystem`, `s3`, `azure` or `gcs`.

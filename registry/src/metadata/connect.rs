@@ -11,6 +11,7 @@ use super::sqlite::{Readers, Writer};
 use super::standing::Standing;
 use super::statement::Engine;
 use crate::staging;
+use crate::syncs::Syncs;
 use oci::{Digest, Reference, RepositoryName};
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::{ConnectOptions, Connection, PgConnection};
@@ -166,6 +167,28 @@ impl Metadata {
         match self.pools {
             Pools::Sqlite { .. } => Engine::Sqlite,
             Pools::Postgres { .. } => Engine::Postgres,
+        }
+    }
+
+    /// What became of the syncs of its commits; `None` where another process makes them.
+    pub fn syncs(&self) -> Option<&Syncs> {
+        match &self.pools {
+            Pools::Sqlite { writer, .. } => Some(writer.syncs()),
+            Pools::Postgres { .. } => None,
+        }
+    }
+
+    /// On SQLite, brings what an earlier process left in the write-ahead log into the file.
+    ///
+    /// # Errors
+    /// As any statement.
+    pub async fn fold_log(&self) -> Result<(), Error> {
+        match &self.pools {
+            Pools::Sqlite { writer, .. } => {
+                let folded = writer.fold_log().await;
+                folded.map_err(|source| Error::of("fold the log into the file", source))
+            }
+            Pools::Postgres { .. } => Ok(()),
         }
     }
 

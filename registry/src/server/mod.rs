@@ -14,17 +14,20 @@ mod workflows;
 
 pub use stores::{database_target, migration_settings, store_target};
 
+use crate::blobs::BlobStore;
 use crate::clock::Clock;
 use crate::config::{Config, Http};
 use crate::distribution::Distribution;
 use crate::gc::{Collector, CollectorMetrics, Deletions, Drive, Sweeper};
 use crate::http::{Addressing, Admin, Api, BodyLimits, HttpMetrics, Management, admin_router};
 use crate::metadata::Metadata;
+use crate::syncs::Syncs;
 use crate::telemetry;
 use anyhow::Context;
 use axum::Router;
 use connection::Reception;
-use futures::FutureExt;
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
 use gate::Gate;
 use listen::{Front, listen};
 use std::net::SocketAddr;
@@ -60,13 +63,14 @@ pub struct Server {
 pub async fn start(config: &Config) -> anyhow::Result<Server> {
     let (metadata, owned) = open_metadata(config).await?;
     let store = open_store(config).await?;
+    let syncs = syncs(&metadata, &store);
     let clock = Clock::default();
     let distribution = workflows::distribution(config, metadata.clone(), store.clone(), clock.clone());
     let (mut registry, metrics) = measures(config, metadata.engine().as_str(), store.kind());
     distribution
         .integrity()
         .register(registry.sub_registry_with_prefix("blobs"));
-    let tls = open_tls(&config.http, &mut registry, &clock).await?;
+    let (tls, renewal) = open_tls(&config.http, &mut registry, &clock).await?.unzip();
     let collector = collector(config, distribution.clone(), &mut registry);
     let ready = Arc::new(AtomicBool::new(false));
     let admin = Admin {
@@ -86,7 +90,6 @@ pub async fn start(config: &Config) -> anyhow::Result<Server> {
     let stopped = CancellationToken::new();
     let (drain, stopping) = (config.http.drain_timeout, stop.clone());
     let mut done = tokio::task::JoinSet::new();
-    let (tls, renewal) = tls.unzip();
     done.spawn(keep(renewal, stopped.clone()));
     let front = Front::new(config.http.max_connections, reception(&config.http, api, tls));
     let back = Front::new(ADMIN_CONNECTIONS, admin_reception(&config.http, admin_router(admin)));
@@ -95,6 +98,7 @@ pub async fn start(config: &Config) -> anyhow::Result<Server> {
     done.spawn(sweeper.run(stop.clone()).map(Ok));
     done.spawn(Deletions::new(distribution.clone()).run(stop.clone()).map(Ok));
     done.spawn(keep_collecting(collector, stop.clone()));
+    done.spawn(believe(syncs, stop.clone()));
     ready.store(true, Ordering::SeqCst);
     done.spawn(async move {
         // Also when this task dies: the other listener must not outlive it.
@@ -174,6 +178,27 @@ async fn keep(renewal: Option<Renewal>, stop: CancellationToken) -> anyhow::Resu
     // A part that ends by itself would end the server.
     stop.cancelled().await;
     Ok(())
+}
+
+/// Those that this process makes.
+fn syncs(metadata: &Metadata, store: &BlobStore) -> Vec<Syncs> {
+    [metadata.syncs(), store.syncs()]
+        .into_iter()
+        .flatten()
+        .cloned()
+        .collect()
+}
+
+/// Ends the server when a sync has failed: requests under way are answered, and no later one is believed.
+async fn believe(syncs: Vec<Syncs>, stop: CancellationToken) -> anyhow::Result<()> {
+    let mut watched: FuturesUnordered<_> = syncs.iter().map(Syncs::failed).collect();
+    tokio::select! {
+        Some(failed) = watched.next() => {
+            tracing::error!(error = &failed as &dyn std::error::Error, "a sync failed: stopping");
+            Err(failed.into())
+        }
+        () = stop.cancelled() => Ok(()),
+    }
 }
 
 /// `None`: another server, or a `gc` of its own, collects.

@@ -50,8 +50,8 @@ async fn killed_at_a_sync_or_a_write_of_a_push_the_server_keeps_what_it_acknowle
     for (calls, file) in LAST.into_iter().chain(LAST) {
         seed += 1;
         assert_eq!(disk.push(seed, BLOB).await, StatusCode::CREATED);
-        let file = file.map(|name| folder.path().join(name));
-        let tampering = disk.tamper_at(calls, "signal=KILL", file.as_deref());
+        let file = Vec::from_iter(file.map(|name| folder.path().join(name)));
+        let tampering = disk.tamper_at(calls, "signal=KILL", &file);
         let mut died = false;
         for _ in 0..MOST {
             seed += 1;

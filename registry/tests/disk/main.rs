@@ -16,3 +16,4 @@ mod calls;
 mod kills;
 mod server;
 mod space;
+mod syncs;

@@ -149,12 +149,12 @@ impl Disk {
 
     /// Makes the server's calls go wrong until the value is dropped.
     pub(crate) fn tamper(&self, calls: &str, how: &str) -> Tampering {
-        self.tamper_at(calls, how, None)
+        self.tamper_at(calls, how, &[])
     }
 
-    /// The same for the calls that concern one file.
-    pub(crate) fn tamper_at(&self, calls: &str, how: &str, file: Option<&Path>) -> Tampering {
-        Tampering::begin(self.serve.pid(), (calls, how), file)
+    /// The same for the calls that concern these files alone, when there are any.
+    pub(crate) fn tamper_at(&self, calls: &str, how: &str, files: &[PathBuf]) -> Tampering {
+        Tampering::begin(self.serve.pid(), (calls, how), files)
     }
 }
 
@@ -162,11 +162,11 @@ impl Disk {
 pub(crate) struct Tampering(Child);
 
 impl Tampering {
-    fn begin(pid: u32, (calls, how): (&str, &str), file: Option<&Path>) -> Self {
+    fn begin(pid: u32, (calls, how): (&str, &str), files: &[PathBuf]) -> Self {
         let mut command = Command::new("strace");
         command.args(["-f", "-p", &pid.to_string(), "-e", &format!("trace={calls}")]);
         command.args(["-e", &format!("inject={calls}:{how}"), "-o", "/dev/null"]);
-        if let Some(file) = file {
+        for file in files {
             command.arg("-P").arg(file);
         }
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();

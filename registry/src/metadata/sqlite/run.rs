@@ -123,12 +123,28 @@ impl Failure {
         }
     }
 
+    /// No commit is tried after one whose sync failed.
+    pub(super) fn unsynced() -> Self {
+        Self {
+            code: rusqlite::ffi::SQLITE_IOERR_FSYNC,
+            message: "a commit before could not be made durable".to_owned(),
+        }
+    }
+
     pub(super) fn of(error: &sqlx::Error) -> Self {
         let found = error.as_database_error().and_then(|e| e.try_downcast_ref::<Self>());
         found.cloned().unwrap_or_else(|| Self {
             code: rusqlite::ffi::SQLITE_IOERR,
             message: error.to_string(),
         })
+    }
+
+    /// The log, or its name, was not synced.
+    pub(super) fn is_of_a_sync(&self) -> bool {
+        matches!(
+            self.code,
+            rusqlite::ffi::SQLITE_IOERR_FSYNC | rusqlite::ffi::SQLITE_IOERR_DIR_FSYNC
+        )
     }
 
     /// Another connection holds the lock.

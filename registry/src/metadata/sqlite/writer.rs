@@ -7,6 +7,7 @@
 use super::super::standing::Commits;
 use super::open_to_write;
 use super::run::{Failure, failure};
+use crate::syncs::Syncs;
 use rusqlite::Connection;
 use std::path::Path;
 use std::sync::Arc;
@@ -25,11 +26,13 @@ pub(in crate::metadata) struct Writer {
     state: Arc<Mutex<State>>,
     commits: Arc<Commits>,
     committing: TaskTracker,
+    syncs: Syncs,
 }
 
 struct State {
     connection: Option<Connection>,
     commits: Arc<Commits>,
+    syncs: Syncs,
     /// Those whose turn is over and whose commit is due; absent outside the file's transaction.
     group: Option<Group>,
 }
@@ -49,22 +52,43 @@ const LAZY: Duration = Duration::from_millis(20);
 
 impl Writer {
     pub(in crate::metadata) fn open(path: &Path) -> Result<Self, sqlx::Error> {
-        let commits = Arc::<Commits>::default();
+        let (commits, syncs) = (Arc::<Commits>::default(), Syncs::default());
         let state = State {
             connection: Some(open_to_write(path)?),
             commits: Arc::clone(&commits),
+            syncs: syncs.clone(),
             group: None,
         };
         Ok(Self {
             state: Arc::new(Mutex::new(state)),
             commits,
             committing: TaskTracker::new(),
+            syncs,
         })
     }
 
     /// Counts every commit to the file.
     pub(in crate::metadata) fn commits(&self) -> Arc<Commits> {
         Arc::clone(&self.commits)
+    }
+
+    /// What became of the commits' syncs.
+    pub(in crate::metadata) fn syncs(&self) -> &Syncs {
+        &self.syncs
+    }
+
+    /// Brings what the log has into the file, and empties it. What an earlier process left in the log after a sync that
+    /// failed can be read, and is perhaps not on the disk: nothing may be built on it.
+    pub(in crate::metadata) async fn fold_log(&self) -> Result<(), sqlx::Error> {
+        let state = Arc::clone(&self.state).lock_owned().await;
+        let fold = move || {
+            let connection = state.connection()?;
+            connection
+                .execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")
+                .map_err(failure)
+        };
+        let folded = tokio::task::spawn_blocking(fold).await;
+        folded.unwrap_or(Err(sqlx::Error::WorkerCrashed))
     }
 
     pub(in crate::metadata) async fn begin(&self, patience: Duration) -> Result<Turn, sqlx::Error> {
@@ -142,12 +166,25 @@ impl State {
             return self.end_group(Err(Failure::rolled_back()));
         }
         let under_way = self.commits.begin();
-        let committed = self.run("COMMIT").map_err(|error| Failure::of(&error));
+        let committed = self.commit_file();
         drop(under_way);
         if committed.is_err() && self.connection().is_ok_and(|connection| !connection.is_autocommit()) {
             drop(self.run("ROLLBACK"));
         }
         self.end_group(committed);
+    }
+
+    fn commit_file(&self) -> Result<(), Failure> {
+        self.syncs.check().map_err(|_earlier| Failure::unsynced())?;
+        self.run("COMMIT").map_err(|error| {
+            // SQLite tells that a sync failed, and leaves why where the system left it.
+            let why = std::io::Error::last_os_error();
+            let failure = Failure::of(&error);
+            if failure.is_of_a_sync() {
+                self.syncs.learn("the database's log", &why);
+            }
+            failure
+        })
     }
 
     fn end_group(&mut self, outcome: Result<(), Failure>) {
