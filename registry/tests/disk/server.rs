@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test's tool stops where it fails")]
 
 use crate::content::{bytes, sha256};
+use crate::images::Promised;
 use crate::serve::{Serve, address, program};
 use reqwest::{Client, Method, Response, StatusCode};
 use std::io::{BufRead, BufReader};
@@ -14,9 +15,10 @@ pub(crate) const REPOSITORY: &str = "team/app";
 /// A running server and what it has acknowledged.
 pub(crate) struct Disk {
     pub(crate) serve: Serve,
-    url: String,
-    client: Client,
+    pub(crate) url: String,
+    pub(crate) client: Client,
     acknowledged: Vec<Vec<u8>>,
+    pub(crate) promised: Promised,
     /// Where the data is, in the server's own view.
     data: PathBuf,
 }
@@ -40,7 +42,7 @@ impl Disk {
         Self::start(data, &mut program(data, &["serve"]))
     }
 
-    fn start(data: &Path, command: &mut Command) -> Self {
+    pub(crate) fn start(data: &Path, command: &mut Command) -> Self {
         Self::try_start(data, command).unwrap_or_else(|said| panic!("the server did not start:\n{said}"))
     }
 
@@ -56,6 +58,7 @@ impl Disk {
             url,
             client: Client::new(),
             acknowledged: Vec::new(),
+            promised: Promised::default(),
             data: data.to_path_buf(),
         })
     }
