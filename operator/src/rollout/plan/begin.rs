@@ -21,7 +21,8 @@ const UNKNOWN_COMMAND: i32 = 2;
 pub enum Situation {
     /// The pods are what the spec says, or there are none yet: nothing to roll out.
     AsWanted,
-    /// The last roll-out ended badly, and the spec still asks for the same.
+    /// The last roll-out was to what the spec still asks for. Where it ended badly it is not begun again by itself; where it
+    /// completed, somebody has changed the pods since, and they are put back without another.
     Ended,
     /// The pods are something else.
     Changed,
@@ -40,7 +41,8 @@ pub fn situation(memory: &Memory, facts: &Facts) -> Situation {
         _ => {}
     }
     let ended = memory.rollout.as_ref().is_some_and(|state| {
-        matches!(state.phase, Phase::Failed | Phase::RolledBack) && state.to.revision == wanted.revision
+        matches!(state.phase, Phase::Completed | Phase::Failed | Phase::RolledBack)
+            && state.to.revision == wanted.revision
     });
     if ended { Situation::Ended } else { Situation::Changed }
 }

@@ -210,7 +210,8 @@ impl Turn<'_> {
             .map(|from| since(from, self.now))
             .unwrap_or_default();
         let is_over = baked >= self.settings.bake_max;
-        match evidence.verdict {
+        // What was measured of others does not outweigh a request of the operator's own that failed.
+        match outcome(evidence).0 {
             Verdict::Strong if baked >= self.settings.bake_min => self.pass_step(&evidence.message),
             Verdict::Strong | Verdict::Weak if is_over => {
                 let message = format!("{}; so few requests show no more", evidence.message);
@@ -308,18 +309,16 @@ impl Turn<'_> {
     }
 
     fn cannot_tell(&mut self, evidence: &Evidence) {
-        let reason = match evidence.verdict {
+        let (verdict, _, message) = outcome(evidence);
+        let reason = match verdict {
             Verdict::NoData => Reason::NoData,
             Verdict::Error => Reason::QueryError,
             _ => Reason::Inconclusive,
         };
-        let said = format!(
-            "the canary could not be judged by the end of the longest bake: {}",
-            evidence.message
-        );
+        let said = format!("the canary could not be judged by the end of the longest bake: {message}");
         match self.settings.on_no_data {
             OnNoData::Fail => self.bad(reason, &said),
-            OnNoData::ProceedIfSynthetic if evidence.verdict == Verdict::NoData => {
+            OnNoData::ProceedIfSynthetic if verdict == Verdict::NoData => {
                 self.decide("synthetic-only", "operator", &said);
                 self.pass_step(&said);
             }

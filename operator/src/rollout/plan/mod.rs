@@ -358,4 +358,6 @@ fn serve(pods: Option<&Pods>, revision: &str) -> bool {
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;

@@ -8,7 +8,7 @@ use crate::api::rollout::status::{Contract, Revision};
 use crate::registry::fixtures::production;
 use crate::registry::rollout::Rollout;
 
-fn revision(name: &str) -> Revision {
+pub(super) fn revision(name: &str) -> Revision {
     Revision {
         version: Some(name.to_owned()),
         image: format!("berth/berth-registry:{name}"),
@@ -17,7 +17,7 @@ fn revision(name: &str) -> Revision {
     }
 }
 
-fn pods(name: &str, count: i32) -> Pods {
+pub(super) fn pods(name: &str, count: i32) -> Pods {
     Pods {
         revision: Some(name.to_owned()),
         image: revision(name).image,
@@ -33,7 +33,7 @@ fn pods(name: &str, count: i32) -> Pods {
     }
 }
 
-fn facts() -> Facts {
+pub(super) fn facts() -> Facts {
     Facts {
         registry: "images".to_owned(),
         uid: "uid-1".to_owned(),
@@ -59,20 +59,20 @@ fn facts() -> Facts {
     }
 }
 
-fn settings() -> Settings {
+pub(super) fn settings() -> Settings {
     Settings::of(&production(&json!({})), true)
 }
 
-fn at(second: i64) -> Timestamp {
+pub(super) fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_700_000_000 + second).unwrap()
 }
 
-fn phase(memory: &Memory) -> Phase {
+pub(super) fn phase(memory: &Memory) -> Phase {
     memory.rollout.as_ref().unwrap().phase
 }
 
 /// A roll-out that has come to `wanted`, and the facts there.
-fn at_phase(wanted: Phase) -> (Memory, Facts) {
+pub(super) fn at_phase(wanted: Phase) -> (Memory, Facts) {
     let (mut memory, mut facts) = (Memory::default(), facts());
     let contract = Contract {
         version: "2.0.0".to_owned(),
@@ -104,7 +104,7 @@ fn at_phase(wanted: Phase) -> (Memory, Facts) {
     (memory, facts)
 }
 
-fn evidence(verdict: Verdict, at: Timestamp) -> Evidence {
+pub(super) fn evidence(verdict: Verdict, at: Timestamp) -> Evidence {
     Evidence {
         at,
         verdict,
