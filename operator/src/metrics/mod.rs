@@ -1,5 +1,6 @@
 //! What the operator counts. Labels come from closed sets; those of roll-outs name the Registry too.
 
+mod conditions;
 mod rollouts;
 
 use std::time::Duration;
@@ -156,5 +157,64 @@ impl Metrics {
             resource: resource.to_owned(),
         };
         self.requests.get_or_create(&asked).inc();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::json;
+
+    use super::*;
+
+    const ALERTS: &str = include_str!("../../../charts/berth/alerts.yaml");
+
+    /// Everything once, so that every name is shown.
+    fn shown() -> String {
+        let mut registry = Registry::default();
+        let metrics = Metrics::register(&mut registry);
+        metrics.leads(true);
+        metrics.failed("Registry", "Api", Duration::from_secs(1));
+        metrics.unmeasured("pods", "unreachable");
+        let state = |phase: &str, kind: &str| {
+            json!({"rollout": {
+                "id": "a", "to": {"image": "i", "revision": "r"}, "trigger": "Version", "strategy": "Canary",
+                "phase": phase, "phaseSince": "2026-01-01T00:00:00Z", "startedAt": "2026-01-01T00:00:00Z",
+                "reason": "", "message": "",
+                "decisions": [{"at": "2026-01-01T00:00:00Z", "kind": kind, "actor": "a", "reason": ""}],
+            }, "conditions": [{
+                "type": "Degraded", "status": "True", "reason": "", "message": "",
+                "lastTransitionTime": "2026-01-01T00:00:00Z",
+            }]})
+        };
+        for status in [state("CanaryAnalyzing", "begin"), state("RolledBack", "promote")] {
+            let status = serde_json::from_value(status).unwrap();
+            metrics.rollouts.observe("team", "images", &status);
+        }
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        text
+    }
+
+    #[test]
+    fn alerts_ask_for_metrics_that_the_operator_shows() {
+        let text = shown();
+        let known: BTreeSet<&str> = text
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .filter_map(|line| line.split(['{', ' ']).next())
+            .collect();
+        let is_of_a_name = |letter: char| letter.is_ascii_lowercase() || letter == '_';
+        let asked: BTreeSet<&str> = ALERTS
+            .lines()
+            .filter(|line| line.trim_start().starts_with("expr:"))
+            .flat_map(|line| line.split(|letter| !is_of_a_name(letter)))
+            .filter(|word| word.starts_with("berth_"))
+            .collect();
+
+        assert!(asked.len() >= 6, "{asked:?}");
+        let unknown: Vec<_> = asked.difference(&known).collect();
+        assert!(unknown.is_empty(), "{unknown:?} of {known:?}");
     }
 }

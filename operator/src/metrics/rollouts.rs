@@ -14,6 +14,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use super::conditions::Conditions;
 use crate::api::RegistryStatus;
 use crate::api::rollout::RolloutState;
 
@@ -84,6 +85,7 @@ pub struct Rollouts {
     remediation_seconds: Histogram,
     verdicts: Family<Judged, Counter>,
     overrides: Family<Overridden, Counter>,
+    conditions: Conditions,
     seen: Arc<Mutex<HashMap<(String, String), Seen>>>,
 }
 
@@ -114,6 +116,7 @@ impl Rollouts {
             remediation_seconds: times(),
             verdicts: Family::default(),
             overrides: Family::default(),
+            conditions: Conditions::register(registry),
             seen: Arc::default(),
         };
         metrics.show_states(registry);
@@ -186,6 +189,7 @@ impl Rollouts {
 
     /// Shows `status`, and counts what is new in it since it was shown last.
     pub fn observe(&self, namespace: &str, name: &str, status: &RegistryStatus) {
+        self.conditions.show(namespace, name, &status.conditions);
         let key = (namespace.to_owned(), name.to_owned());
         let mut all = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(now) = &status.rollout else {
@@ -213,6 +217,7 @@ impl Rollouts {
 
     /// Shows nothing more of a Registry that is gone.
     pub fn forget(&self, namespace: &str, name: &str) {
+        self.conditions.forget(namespace, name);
         let key = (namespace.to_owned(), name.to_owned());
         let Some(seen) = self.seen.lock().unwrap_or_else(PoisonError::into_inner).remove(&key) else {
             return;
@@ -478,5 +483,28 @@ mod tests {
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &shown.registry).unwrap();
         assert!(!text.contains("team"), "{text}");
+    }
+
+    #[test]
+    fn a_condition_is_shown_while_somebody_can_say_and_while_the_registry_is_there() {
+        let shown = Shown::new();
+        let status = |word: &str| {
+            let condition = json!({
+                "type": "Degraded", "status": word, "reason": "PodsCrash", "message": "",
+                "lastTransitionTime": "2026-01-01T00:00:00Z",
+            });
+            serde_json::from_value(json!({"conditions": [condition]})).unwrap()
+        };
+        let degraded = format!(r#"condition{{{IMAGES},condition="Degraded"}}"#);
+
+        shown.rollouts.observe("team", "images", &status("True"));
+        assert_eq!(shown.value(&degraded), Some(1.0));
+        shown.rollouts.observe("team", "images", &status("False"));
+        assert_eq!(shown.value(&degraded), Some(0.0));
+        shown.rollouts.observe("team", "images", &status("Unknown"));
+        assert_eq!(shown.value(&degraded), None);
+        shown.rollouts.observe("team", "images", &status("True"));
+        shown.rollouts.forget("team", "images");
+        assert_eq!(shown.value(&degraded), None);
     }
 }

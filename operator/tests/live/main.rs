@@ -12,6 +12,7 @@
     reason = "a failed step of a test is a failed test, and its programs are named by the environment"
 )]
 
+mod alerts;
 mod channels;
 mod measurements;
 mod probes;
