@@ -20,6 +20,20 @@ pub enum Error {
         #[source]
         source: object_store::Error,
     },
+    /// The store takes no request that was signed by a clock so different from its own.
+    #[error(
+        "the store did not {action} {key}: its clock and this machine's differ by too much for its signatures; let both \
+         be set by a time service (NTP)"
+    )]
+    Clock {
+        /// What was tried: a verb.
+        action: &'static str,
+        /// The object or bucket.
+        key: String,
+        /// What the store said.
+        #[source]
+        source: object_store::Error,
+    },
     /// The file system refused.
     #[error("could not {action} {key}")]
     File {
@@ -107,6 +121,9 @@ pub enum Error {
 /// What stores say of a multipart upload that has ended or expired: S3 and GCS, Azure.
 const UPLOAD_GONE: &[&str] = &["NoSuchUpload", "InvalidBlockList"];
 
+/// What S3, and what speaks its protocol, says of a signature from another time.
+const SKEWED: &str = "RequestTimeTooSkewed";
+
 fn shown(found: Option<u64>) -> String {
     found.map_or_else(|| "nothing".to_owned(), |bytes| bytes.to_string())
 }
@@ -116,11 +133,11 @@ impl Error {
         if matches!(source, object_store::Error::NotFound { .. }) {
             return Self::NotFound { key: key.to_owned() };
         }
-        Self::Store {
-            action,
-            key: key.to_owned(),
-            source,
+        let (key, is_skewed) = (key.to_owned(), source.to_string().contains(SKEWED));
+        if is_skewed {
+            return Self::Clock { action, key, source };
         }
+        Self::Store { action, key, source }
     }
 
     /// As [`Error::of`], for a request that goes on with a multipart upload.

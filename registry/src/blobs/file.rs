@@ -9,10 +9,11 @@ use bytes::Bytes;
 use futures::Stream;
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::ReadWriteFlags;
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::future::Future as _;
 use std::io::{self, IoSliceMut};
 use std::ops::Range;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -76,7 +77,7 @@ pub(super) async fn open(path: PathBuf, key: &str, range: Range<u64>, buffers: &
     let opened = match open_cached(&path) {
         Ok(file) => Ok(file),
         // Whatever was wrong, the other way says it in full.
-        Err(_) => spawn_blocking(move || File::open(path)).await?,
+        Err(_) => spawn_blocking(move || not_through_links(File::options().read(true)).open(path)).await?,
     };
     let file = opened.map_err(|source| missing(key, source))?;
     let length = file.metadata().map_err(Error::file("read", key))?.len();
@@ -104,8 +105,13 @@ fn missing(key: &str, source: io::Error) -> Error {
     Error::file("open", key)(source)
 }
 
+/// A link in the place of an object was put there by others, and leads to what is not ours.
+pub(super) fn not_through_links(options: &mut OpenOptions) -> &OpenOptions {
+    options.custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
+}
+
 fn open_cached(path: &Path) -> rustix::io::Result<File> {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     rustix::fs::openat2(rustix::fs::CWD, path, flags, Mode::empty(), ResolveFlags::CACHED).map(File::from)
 }
 
@@ -235,6 +241,21 @@ mod tests {
             .unwrap();
 
         assert!(matches!(body.try_next().await, Err(Error::Short { .. })));
+    }
+
+    #[tokio::test]
+    async fn a_link_in_the_place_of_an_object_is_not_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (theirs, link) = (folder.path().join("theirs"), folder.path().join("object"));
+        std::fs::write(&theirs, b"secret").unwrap();
+        std::os::unix::fs::symlink(&theirs, &link).unwrap();
+
+        let followed = open(link.clone(), "object", 0..6, &Buffers::default()).await;
+
+        assert!(matches!(followed, Err(Error::File { .. })));
+        let written = not_through_links(File::options().write(true).create(true).truncate(false)).open(link);
+        assert!(written.is_err());
+        assert_eq!(std::fs::read(theirs).unwrap(), b"secret");
     }
 
     #[tokio::test]

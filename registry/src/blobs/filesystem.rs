@@ -311,12 +311,9 @@ fn make_folders(root: &Path) -> io::Result<()> {
 
 /// Opens and locks the file, and changes nothing. `None`: another writer has the lock.
 fn lock(path: &Path) -> io::Result<Option<File>> {
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .read(true)
-        .write(true)
-        .open(path)?;
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(false).read(true).write(true);
+    let file = file::not_through_links(&mut options).open(path)?;
     match file.try_lock() {
         Ok(()) => Ok(Some(file)),
         Err(TryLockError::WouldBlock) => Ok(None),

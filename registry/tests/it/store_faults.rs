@@ -6,12 +6,17 @@ use crate::support::objects::{Objects, append_to};
 use crate::support::proxy::{Call, Fault, Proxy, registry_behind_a_proxy};
 use crate::support::stores::{count, execute};
 use crate::support::{TestRegistry, header};
-use berth_registry::blobs::keys;
+use berth_registry::blobs::{BlobStore, Options, keys};
+use berth_registry::clock::Clock;
 use berth_registry::config::Storage;
+use berth_registry::distribution::scrub::DeleteUnknown;
+use berth_registry::distribution::{Distribution, Limits, Rules};
 use berth_registry::server::scrub::{Event, Report, Scrub, Verify, scrub};
+use berth_registry::server::store_target;
 use futures::future::select;
 use oci::Digest;
 use reqwest::{Method, Response, StatusCode};
+use std::time::Duration;
 use tokio::sync::mpsc::channel;
 use uuid::Uuid;
 
@@ -241,6 +246,59 @@ async fn a_listing_that_lacks_objects_marks_and_deletes_nothing() {
     assert_eq!(report.objects, 0);
     proxy.mend();
     assert!(scrubbed(&registry, &Scrub::default()).await.is_clean());
+}
+
+#[tokio::test]
+async fn a_listing_with_objects_twice_in_another_order_or_without_some_deletes_nothing_that_has_a_row() {
+    let (registry, proxy) = registry_behind_a_proxy().await;
+    for seed in 0..5 {
+        registry.push_blob(REPOSITORY, &bytes(seed, 1000)).await;
+    }
+    let objects = Objects::open(&registry.config).await;
+    let clock = Clock::standing_at(Clock::default().now());
+    // Every object is old.
+    clock.advance(Duration::from_hours(24 * 30));
+    let (limits, rules) = (Limits::default(), Rules::default());
+    let late = Distribution::new(objects.metadata.clone(), objects.store.clone(), clock, limits, rules);
+    let wanted = Scrub {
+        delete: Some(DeleteUnknown {
+            older_than: Duration::from_hours(24 * 7),
+            objects: 100,
+            bytes: 1_000_000,
+        }),
+        force: true,
+        ..Scrub::default()
+    };
+    for fault in [Fault::ListTwice, Fault::ListHalved] {
+        proxy.plan(Call::List, fault, ALWAYS);
+        let (sender, _receiver) = channel::<Event>(1000);
+
+        let report = late.scrub(&wanted, &sender).await.unwrap();
+
+        assert_eq!((report.missing, report.marked, report.deleted), (0, 0, 0), "{fault:?}");
+        proxy.mend();
+    }
+    for seed in 0..5 {
+        holds(&registry, &bytes(seed, 1000)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_store_whose_clock_is_not_ours_is_named_as_that() {
+    let (registry, proxy) = registry_behind_a_proxy().await;
+    let content = bytes(1, SMALL);
+    let upload = registry.open_upload(REPOSITORY).await;
+    proxy.plan(Call::Put, Fault::Skewed, ALWAYS);
+    proxy.plan(Call::List, Fault::Skewed, ALWAYS);
+
+    let refused = push(&registry, &upload, &content).await;
+    let opened = BlobStore::open(&store_target(&registry.config.storage), &Options::default()).await;
+
+    assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+    let told = opened.unwrap_err().to_string();
+    assert!(told.contains("clock") && told.contains("NTP"), "{told}");
+    proxy.mend();
+    assert_eq!(push(&registry, &upload, &content).await.status(), StatusCode::CREATED);
 }
 
 #[tokio::test]

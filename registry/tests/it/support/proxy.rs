@@ -77,6 +77,12 @@ pub(crate) enum Fault {
     Late,
     /// The listing has nothing in it.
     EmptyList,
+    /// The listing has every object twice, in reverse order (S3).
+    ListTwice,
+    /// The listing lacks every second object (S3).
+    ListHalved,
+    /// The store's clock is not ours (S3).
+    Skewed,
     /// The store says that all is well, and of each object to be deleted that it is not (S3).
     EachRefused,
     /// A megabit a second.
@@ -237,6 +243,7 @@ impl Shared {
             }
             Fault::AnswerCut => return cut(answer).await,
             Fault::Slow => return slow(answer).await,
+            Fault::ListTwice | Fault::ListHalved => return listed(fault, answer).await,
             Fault::ErrorWithBytes => *answer.status_mut() = StatusCode::INTERNAL_SERVER_ERROR,
             Fault::NoEtag => drop(answer.headers_mut().remove("etag")),
             Fault::WrongEtag => {
@@ -310,6 +317,7 @@ fn in_place_of_the_store(fault: Fault, uri: &Uri, body: &Bytes) -> Option<Respon
         Fault::OnlySaidDone => Some(said(StatusCode::OK, "")),
         Fault::ErrorInSuccess => Some(said(StatusCode::OK, "AccessDenied")),
         Fault::Says(status) => Some(said(StatusCode::from_u16(status).unwrap(), "Refused")),
+        Fault::Skewed => Some(said(StatusCode::FORBIDDEN, "RequestTimeTooSkewed")),
         Fault::NotFound => Some(said(StatusCode::NOT_FOUND, "NoSuchKey")),
         Fault::EmptyList => Some(empty_list(uri)),
         Fault::EachRefused => Some(each_refused(body)),
@@ -338,6 +346,25 @@ fn empty_list(uri: &Uri) -> Response<Body> {
         "<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>"
     };
     Response::new(Body::from(body))
+}
+
+/// A listing with other entries than the store's.
+async fn listed(fault: Fault, answer: Response<Body>) -> Result<Response<Body>, Error> {
+    const END: &str = "</Contents>";
+    let (mut head, body) = answer.into_parts();
+    let body = to_bytes(body, usize::MAX).await.map_err(Error::other)?;
+    let text = String::from_utf8(body.to_vec()).map_err(Error::other)?;
+    let (Some(first), Some(last)) = (text.find("<Contents>"), text.rfind(END)) else {
+        return Ok(Response::from_parts(head, Body::from(text)));
+    };
+    let entries: Vec<&str> = text[first..last + END.len()].split_inclusive(END).collect();
+    let changed: String = match fault {
+        Fault::ListHalved => entries.iter().step_by(2).copied().collect(),
+        _ => entries.iter().rev().flat_map(|entry| [*entry, *entry]).collect(),
+    };
+    let text = format!("{}{changed}{}", &text[..first], &text[last + END.len()..]);
+    head.headers.remove(http::header::CONTENT_LENGTH);
+    Ok(Response::from_parts(head, Body::from(text)))
 }
 
 async fn slow(answer: Response<Body>) -> Result<Response<Body>, Error> {
