@@ -14,6 +14,9 @@ use std::io;
 use std::sync::{Arc, OnceLock};
 use tokio_util::sync::CancellationToken;
 
+/// What is over when room is made, the call is made again, or the file server is back; all else is final.
+const PASSING: [Errno; 4] = [Errno::NOSPC, Errno::DQUOT, Errno::INTR, Errno::STALE];
+
 /// What became of the syncs of one store. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct Syncs(Arc<State>);
@@ -53,7 +56,10 @@ impl Syncs {
 
     /// Takes note of a sync that failed, when its failure is final.
     pub fn learn(&self, what: impl Display, failed: &io::Error) {
-        if failed.raw_os_error() != Some(Errno::IO.raw_os_error()) {
+        let passing = PASSING
+            .iter()
+            .any(|errno| failed.raw_os_error() == Some(errno.raw_os_error()));
+        if passing {
             return;
         }
         let first = SyncFailed {
@@ -122,7 +128,7 @@ mod tests {
     #[test]
     fn full_disks_interruptions_and_lost_file_servers_are_not_final() {
         let syncs = Syncs::default();
-        for passing in [Errno::NOSPC, Errno::DQUOT, Errno::INTR, Errno::STALE] {
+        for passing in PASSING {
             assert!(syncs.run("one", failing(passing)).is_err());
         }
 

@@ -178,15 +178,15 @@ impl Metadata {
         }
     }
 
-    /// On SQLite, brings what an earlier process left in the write-ahead log into the file.
+    /// On SQLite, makes what an earlier process left in the write-ahead log durable.
     ///
     /// # Errors
     /// As any statement.
-    pub async fn fold_log(&self) -> Result<(), Error> {
+    pub async fn renew_log(&self) -> Result<(), Error> {
         match &self.pools {
             Pools::Sqlite { writer, .. } => {
-                let folded = writer.fold_log().await;
-                folded.map_err(|source| Error::of("fold the log into the file", source))
+                let renewed = writer.renew_log().await;
+                renewed.map_err(|source| Error::of("write the log of the file anew", source))
             }
             Pools::Postgres { .. } => Ok(()),
         }

@@ -98,7 +98,7 @@ pub async fn start(config: &Config) -> anyhow::Result<Server> {
     done.spawn(sweeper.run(stop.clone()).map(Ok));
     done.spawn(Deletions::new(distribution.clone()).run(stop.clone()).map(Ok));
     done.spawn(keep_collecting(collector, stop.clone()));
-    done.spawn(believe(syncs, stop.clone()));
+    done.spawn(believe(syncs, stopped.clone()));
     ready.store(true, Ordering::SeqCst);
     done.spawn(async move {
         // Also when this task dies: the other listener must not outlive it.
@@ -190,14 +190,14 @@ fn syncs(metadata: &Metadata, store: &BlobStore) -> Vec<Syncs> {
 }
 
 /// Ends the server when a sync has failed: requests under way are answered, and no later one is believed.
-async fn believe(syncs: Vec<Syncs>, stop: CancellationToken) -> anyhow::Result<()> {
+async fn believe(syncs: Vec<Syncs>, stopped: CancellationToken) -> anyhow::Result<()> {
     let mut watched: FuturesUnordered<_> = syncs.iter().map(Syncs::failed).collect();
     tokio::select! {
         Some(failed) = watched.next() => {
             tracing::error!(error = &failed as &dyn std::error::Error, "a sync failed: stopping");
             Err(failed.into())
         }
-        () = stop.cancelled() => Ok(()),
+        () = stopped.cancelled() => Ok(()),
     }
 }
 

@@ -137,7 +137,7 @@ pub(super) async fn open_metadata(config: &Config) -> anyhow::Result<(Metadata, 
         Database::Sqlite { path } => Some(own(path)?.ok_or_else(|| in_use(path))?),
         Database::Postgres { .. } => None,
     };
-    metadata.fold_log().await?;
+    metadata.renew_log().await?;
     migrations::ensure_engine(&metadata)
         .await
         .context("check the database server")?;

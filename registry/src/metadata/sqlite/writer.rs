@@ -5,8 +5,8 @@
 //! time have had their turn; only then any of them is told. A commit that fails, fails for all of them.
 
 use super::super::standing::Commits;
-use super::open_to_write;
 use super::run::{Failure, failure};
+use super::{log, open_to_write};
 use crate::syncs::Syncs;
 use rusqlite::Connection;
 use std::path::Path;
@@ -77,18 +77,12 @@ impl Writer {
         &self.syncs
     }
 
-    /// Brings what the log has into the file, and empties it. What an earlier process left in the log after a sync that
-    /// failed can be read, and is perhaps not on the disk: nothing may be built on it.
-    pub(in crate::metadata) async fn fold_log(&self) -> Result<(), sqlx::Error> {
+    /// Makes what an earlier process left in the log durable, perhaps after a sync that failed: only then may anything be
+    /// built on it.
+    pub(in crate::metadata) async fn renew_log(&self) -> Result<(), sqlx::Error> {
         let state = Arc::clone(&self.state).lock_owned().await;
-        let fold = move || {
-            let connection = state.connection()?;
-            connection
-                .execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")
-                .map_err(failure)
-        };
-        let folded = tokio::task::spawn_blocking(fold).await;
-        folded.unwrap_or(Err(sqlx::Error::WorkerCrashed))
+        let renewed = tokio::task::spawn_blocking(move || log::write_anew(state.connection()?)).await;
+        renewed.unwrap_or(Err(sqlx::Error::WorkerCrashed))
     }
 
     pub(in crate::metadata) async fn begin(&self, patience: Duration) -> Result<Turn, sqlx::Error> {
