@@ -21,8 +21,8 @@ use crate::{
     surroundings::Surroundings,
 };
 
-const READY_LIMIT: Duration = Duration::from_mins(4);
-const ROLL_OUT_LIMIT: Duration = Duration::from_mins(4);
+const READY_LIMIT: Duration = Duration::from_mins(6);
+const ROLL_OUT_LIMIT: Duration = Duration::from_mins(8);
 const PROXY_LIMIT: Duration = Duration::from_secs(30);
 /// Pods of the canary among all that serve.
 const CANARY_SHARE: f64 = 1.0 / 3.0;
