@@ -308,7 +308,8 @@ impl Expected {
             self.end,
             told()
         );
-        let stopped = self.stopped_in.is_empty() || seen.stopped_in() == self.stopped_in;
+        let may_stop_in = |phase: &str| self.stopped_in.split(" or ").any(|expected| expected == phase);
+        let stopped = self.stopped_in.is_empty() || may_stop_in(seen.stopped_in());
         ensure!(
             stopped,
             "stopped in {} in place of {}; {}",

@@ -269,3 +269,33 @@ fn pods_that_start_are_a_rollout_and_pods_that_are_lost_later_are_too_few() {
     assert_eq!(said(&lost, ConditionType::Progressing), pair("True", "TooFewReplicas"));
     assert_eq!(said(&lost, ConditionType::DatabaseMigrated), pair("True", "Migrated"));
 }
+
+#[test]
+fn a_version_that_was_taken_back_leaves_a_database_that_has_what_the_one_before_needs() {
+    let mut registry = production(&json!({}));
+    let at = |phase: &str, reason: &str| {
+        let state = json!({
+            "id": "r-1", "from": {"image": "berth:1", "revision": "a"}, "to": {"image": "berth:2", "revision": "b"},
+            "trigger": "Version", "strategy": "Canary", "phase": phase, "phaseSince": "2026-01-01T00:00:00Z",
+            "startedAt": "2026-01-01T00:00:00Z", "reason": reason, "message": "why",
+        });
+        Stage::Rolling {
+            state: serde_json::from_value(state).unwrap(),
+            main: Some(deployment(2, 2, 2)),
+            trouble: None,
+        }
+    };
+
+    registry.status = Some(status(
+        &registry,
+        &at("PreMigrating", "Migrating"),
+        Seen::default(),
+        now(),
+    ));
+    let migrating = said(registry.status.as_ref().unwrap(), ConditionType::DatabaseMigrated);
+    let after = status(&registry, &at("RolledBack", "CanaryFailing"), Seen::default(), now());
+
+    assert_eq!(migrating, pair("Unknown", "Migrating"));
+    assert_eq!(said(&after, ConditionType::DatabaseMigrated), pair("True", "Migrated"));
+    assert_eq!(said(&after, ConditionType::Ready), pair("False", "CanaryFailing"));
+}

@@ -217,7 +217,12 @@ fn suspended(migrated: Said) -> State {
 fn rolling(registry: &Registry, state: &RolloutState, as_deployed: State) -> State {
     let reason = Reason::of_rollout(&state.reason);
     let message = state.message.as_str();
-    let before = migrated_before(registry);
+    // Pods of PostgreSQL are only made after their migration: that of the version before has been done.
+    let before = if registry.postgres().is_some() && state.from.is_some() {
+        said(true, Reason::Migrated, MIGRATED)
+    } else {
+        migrated_before(registry)
+    };
     match state.phase {
         Phase::Soaking | Phase::PostMigrating => as_deployed,
         Phase::Promoting | Phase::MainVerifying if as_deployed.ready.truth != Truth::True => as_deployed,
