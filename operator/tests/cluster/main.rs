@@ -16,6 +16,7 @@ mod changes;
 mod channel;
 mod companions;
 mod election;
+mod faults;
 mod generated;
 mod gitops;
 mod locks;

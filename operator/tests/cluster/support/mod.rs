@@ -2,6 +2,7 @@
 
 pub(crate) mod chart;
 pub(crate) mod controllers;
+pub(crate) mod faults;
 mod foreign;
 pub(crate) mod images;
 pub(crate) mod program;
@@ -134,6 +135,19 @@ impl Fixture {
         let mut context = context(&client, &mut metrics, Address::Fixed("http://127.0.0.1:9".to_owned()));
         context.cluster = context.cluster.believing_discovery_for(Duration::ZERO);
         (Arc::new(context), hidden)
+    }
+
+    /// The operator's client, whose requests go through `faults`.
+    pub(crate) async fn client_through(&self, faults: &Arc<faults::Faults>) -> Client {
+        let config = config(&kubeconfig(), Some(OPERATOR_USER)).await;
+        let layer = faults::FaultLayer(Arc::clone(faults));
+        ClientBuilder::try_from(config).unwrap().with_layer(&layer).build()
+    }
+
+    /// An operator that was just started, with that client.
+    pub(crate) fn context_of(client: &Client) -> Context {
+        let mut metrics = prometheus_client::registry::Registry::default();
+        context(client, &mut metrics, Address::Fixed("http://127.0.0.1:9".to_owned()))
     }
 
     /// An operator that finds the pods' management API at `base`.
