@@ -131,7 +131,10 @@ fn a_release_that_cannot_be_judged_does_not_pass() {
         &[
             (r::WITHOUT_METRICS, stopped("CanaryAnalyzing", "Paused", &["NoData"])),
             // Its memory ends amid the operator's own requests, or later, as fast as the machine is.
-            (r::LEAKS, stopped("CanaryDeploying or CanaryAnalyzing", "RolledBack", &[])),
+            (
+                r::LEAKS,
+                stopped("CanaryDeploying or CanaryAnalyzing", "RolledBack", &[]),
+            ),
         ],
     )
     .unwrap();

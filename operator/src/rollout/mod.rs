@@ -211,7 +211,9 @@ impl Machine<'_> {
 
     /// Steps until there is nothing to do but wait. False when what was read is out of date.
     async fn run(&mut self, registry: &mut Registry) -> Result<bool, Error> {
-        self.sync(registry).await?;
+        if !self.sync(registry).await? {
+            return Ok(false);
+        }
         for _ in 0..TRANSITIONS {
             let released = self.hold_locks(registry).await?;
             let now = self.pass.context.clock.now();
@@ -229,7 +231,9 @@ impl Machine<'_> {
             if !self.remember(registry, next).await? {
                 return Ok(false);
             }
-            self.sync(registry).await?;
+            if !self.sync(registry).await? {
+                return Ok(false);
+            }
         }
         Ok(true)
     }
@@ -353,9 +357,10 @@ impl Machine<'_> {
     }
 
     /// Brings the record to what is remembered, and tells what is new. A pass that was cut off is caught up with here.
-    async fn sync(&mut self, registry: &Registry) -> Result<(), Error> {
+    /// False when somebody else wrote the record first.
+    async fn sync(&mut self, registry: &Registry) -> Result<bool, Error> {
         let Some(state) = self.memory.rollout.clone() else {
-            return Ok(());
+            return Ok(true);
         };
         let cluster = &self.pass.context.cluster;
         let known = self
@@ -365,7 +370,7 @@ impl Machine<'_> {
             .position(|record| record.name_any() == state.id);
         let current = match known {
             Some(index) => self.view.records[index].clone(),
-            None if state.phase.is_final() => return Ok(()),
+            None if state.phase.is_final() => return Ok(true),
             None => {
                 let made: RegistryRollout = cluster.apply(&record::record(registry, &state), None).await?;
                 self.view.records.push(made.clone());
@@ -377,7 +382,7 @@ impl Machine<'_> {
         let before = current.status.as_ref();
         let status = record::status(before, &state, &runs);
         if before == Some(&status) {
-            return Ok(());
+            return Ok(true);
         }
         if !record::is_told(before, &state) {
             self.tell(registry, &state).await?;
@@ -386,14 +391,16 @@ impl Machine<'_> {
             kind: "RegistryRolloutStatus".to_owned(),
             source,
         })?;
-        if let Some(written) = cluster.apply_status_of(&current, &value).await? {
-            self.view.records.retain(|record| record.name_any() != state.id);
-            self.view.records.push(written);
-        }
+        // Were it gone on from here, the timeline would lack a phase.
+        let Some(written) = cluster.apply_status_of(&current, &value).await? else {
+            return Ok(false);
+        };
+        self.view.records.retain(|record| record.name_any() != state.id);
+        self.view.records.push(written);
         if status.result.is_some() {
             self.trim(&state).await?;
         }
-        Ok(())
+        Ok(true)
     }
 
     async fn trim(&self, state: &RolloutState) -> Result<(), Error> {

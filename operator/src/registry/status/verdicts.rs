@@ -217,9 +217,9 @@ fn suspended(migrated: Said) -> State {
 fn rolling(registry: &Registry, state: &RolloutState, as_deployed: State) -> State {
     let reason = Reason::of_rollout(&state.reason);
     let message = state.message.as_str();
-    // Pods of PostgreSQL are only made after their migration: that of the version before has been done.
-    let before = if registry.postgres().is_some() && state.from.is_some() {
-        said(true, Reason::Migrated, MIGRATED)
+    // A version that ran before has what it needs, whatever becomes of the next one.
+    let before = if state.from.is_some() {
+        as_deployed.migrated.clone()
     } else {
         migrated_before(registry)
     };

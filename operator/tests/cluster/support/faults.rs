@@ -124,7 +124,7 @@ impl Faults {
             Plan::Outdated if is_outdated(request, seen.requests) => Fault::Outdated,
             Plan::Calm | Plan::Kill { .. } | Plan::Outdated => Fault::None,
         };
-        if !matches!(fault, Fault::None) {
+        if !matches!(fault, Fault::None | Fault::Late(_)) {
             seen.failed += 1;
         }
         fault
