@@ -133,12 +133,16 @@ fn look_at_the_lock(plugin: &Plugin<'_>) -> Result<()> {
         .change(&json!({"version": r::QUIET.version}))?
         .map_err(anyhow::Error::msg)?;
     plugin.until("AwaitingLock")?;
-    let locks = plugin.json(&["lock", "status"])?;
-    let group = locks.as_array().into_iter().flatten();
-    let group = group.into_iter().find(|lock| lock["lease"] == "berth-rollout-plugin");
-    let group = group.context("the lock of the group is listed")?;
+    // The phase is written down before the place in the queue is taken.
+    let group = wait::until_ok("the roll-out is in the queue", COMMAND_LIMIT, || {
+        let locks = plugin.json(&["lock", "status"])?;
+        let group = locks.as_array().into_iter().flatten();
+        let group = group.into_iter().find(|lock| lock["lease"] == "berth-rollout-plugin");
+        let group = group.context("the lock of the group is listed")?;
+        ensure!(!group["waiting"].as_array().is_none_or(Vec::is_empty), "{group:#}");
+        Ok(group.clone())
+    })?;
     ensure!(group["record"][0]["reason"] == "the test looks first", "{group:#}");
-    ensure!(!group["waiting"].as_array().is_none_or(Vec::is_empty), "{group:#}");
     let (well, findings) = plugin.doctor()?;
     let waits = |(level, what): &(String, String)| level == "Warning" && what.contains("waits to begin");
     ensure!(well && findings.iter().any(waits), "{findings:?}");
