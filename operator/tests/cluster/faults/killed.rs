@@ -11,8 +11,8 @@ use super::{Canary, Scene};
 use crate::support::Fixture;
 use crate::support::faults::{Moment, Plan};
 
-/// So many at the same time.
-const AT_ONCE: usize = 6;
+/// So many at the same time: most of the time each waits for the API server.
+const AT_ONCE: usize = 24;
 
 /// Every write at which it may die, in both moments, and what became of the roll-out; each that ends otherwise in words.
 async fn deaths(root: &Fixture, canary: Canary, calm: &Ending, writes: &[String]) -> Vec<String> {
