@@ -2,7 +2,8 @@
 //!
 //! Guarantees: what [`BlobStore::append`] returned is durable (local files and their folders are fsynced); an object is
 //! readable under its key only with the bytes that hashed to the digest it was finished with; a read gives exactly the
-//! bytes asked for or fails. After a sync that failed nothing is called durable any more ([`BlobStore::syncs`]). Deleting what is not there succeeds.
+//! bytes asked for or fails. After a sync that failed nothing is called durable any more ([`BlobStore::syncs`]). Deleting
+//! what is not there succeeds.
 //!
 //! It must not know repositories, rows or HTTP. Callers name keys in a row before they write to them.
 
