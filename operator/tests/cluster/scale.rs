@@ -8,7 +8,7 @@ use futures::StreamExt;
 use futures::stream;
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::ResourceExt;
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
 use crate::support::program::{Account, Program, writes_of};
@@ -169,12 +169,6 @@ async fn five_hundred_registries_at_rest_cost_no_write_and_next_to_nothing_else(
         reactions[4].as_millis(),
     );
     tell(&figures);
-    // An operator of the whole cluster in another test would look after them, too.
-    fixture
-        .api::<Registry>()
-        .delete_collection(&DeleteParams::default(), &ListParams::default())
-        .await
-        .unwrap();
     assert_eq!(
         after[before.len()..],
         [] as [String; 0],

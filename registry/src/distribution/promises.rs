@@ -61,30 +61,49 @@ impl Distribution {
         self.promise(repository, digest, end).await
     }
 
+    /// A refusal holds the link no longer: the collector would find it in use and come back later.
     async fn promise(&self, repository: &RepositoryName, digest: &Digest, end: Micros) -> Result<Arc<Blob>, Error> {
         let mut tx = self.metadata.begin().await?;
+        let kept = self.keep_promised(&mut tx, repository, digest, end).await;
+        let (blob, key) = match kept {
+            Ok(kept) => kept,
+            Err(refused) => {
+                tx.roll_back().await;
+                return Err(refused);
+            }
+        };
+        tx.commit().await?;
+        self.promises.made(key, *digest, end);
+        Ok(Arc::new(blob))
+    }
+
+    async fn keep_promised(
+        &self,
+        tx: &mut Tx,
+        repository: &RepositoryName,
+        digest: &Digest,
+        end: Micros,
+    ) -> Result<(Blob, RepositoryKey), Error> {
         let kept = if staging::mutated("promise_not_locked") {
             let linked = self.linked(repository, digest).await?;
             Some(((*linked.blob).clone(), linked.repository))
         } else {
-            blobs::keep_linked(&mut tx, repository, digest).await?
+            blobs::keep_linked(tx, repository, digest).await?
         };
         let Some((blob, key)) = kept else {
-            return Err(unknown(&mut tx, repository, digest).await);
+            return Err(unknown(tx, repository, digest).await);
         };
         if blob.corrupt {
             return Err(Error::BlobCorrupt(*digest));
         }
-        if self.is_given_up(&mut tx, key, digest).await? {
+        if self.is_given_up(tx, key, digest).await? {
             return Err(Error::BlobUnknown(*digest));
         }
         staging::point("promise.kept").await;
         if !staging::mutated("promise_not_recorded") {
-            leases::promise(&mut tx, key, digest, end).await?;
+            leases::promise(tx, key, digest, end).await?;
         }
-        tx.commit().await?;
-        self.promises.made(key, *digest, end);
-        Ok(Arc::new(blob))
+        Ok((blob, key))
     }
 
     /// True when a blob has waited for its manifest for so long that whoever wants it should upload it: a program that

@@ -25,12 +25,13 @@ use berth_operator::registry;
 use berth_operator::registry::validate::Defaults;
 use berth_operator::rollout::evidence::{Question, Schedule, Witness};
 use berth_operator::rollout::facts::{Evidence, Probe, Verdict};
+use futures::StreamExt;
 use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, RoleBinding};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::client::ClientBuilder;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::runtime::wait::{await_condition, conditions::is_crd_established};
@@ -71,10 +72,12 @@ impl Fixture {
         Self::in_turn(Some(Turn::Beside { _guard: guard })).await
     }
 
-    /// A namespace for a test beside which no other runs.
+    /// A namespace for a test beside which no other runs: the Registries of those before it are gone, too.
     pub(crate) async fn alone() -> Self {
         let guard = TURNS.write().await;
-        Self::in_turn(Some(Turn::Alone { _guard: guard })).await
+        let fixture = Self::in_turn(Some(Turn::Alone { _guard: guard })).await;
+        remove_registries(&fixture.client).await;
+        fixture
     }
 
     /// Another namespace of the same test.
@@ -165,11 +168,7 @@ impl Fixture {
     }
 
     pub(crate) async fn list<K: Object>(&self) -> Vec<K> {
-        self.api::<K>()
-            .list(&kube::api::ListParams::default())
-            .await
-            .unwrap()
-            .items
+        self.api::<K>().list(&ListParams::default()).await.unwrap().items
     }
 
     /// What the operator has told: the API server tells things of its own.
@@ -269,6 +268,24 @@ impl Fixture {
         prometheus_client::encoding::text::encode(&mut text, &self.metrics).unwrap();
         text
     }
+}
+
+/// Removes the Registries of all namespaces. Their operators have ended, so nobody else takes their finalizers off.
+async fn remove_registries(client: &Client) {
+    let all: Api<Registry> = Api::all(client.clone());
+    let left = all.list_metadata(&ListParams::default()).await.unwrap().items;
+    let removals = futures::stream::iter(left).for_each_concurrent(16, async |registry| {
+        let namespaced: Api<Registry> = Api::namespaced(client.clone(), &registry.namespace().unwrap());
+        let name = registry.name_any();
+        let freed = Patch::Merge(json!({"metadata": {"finalizers": null}}));
+        namespaced
+            .patch_metadata(&name, &PatchParams::default(), &freed)
+            .await
+            .unwrap();
+        // One that was being deleted went with its last finalizer.
+        namespaced.delete(&name, &DeleteParams::default()).await.ok();
+    });
+    removals.await;
 }
 
 /// Pods that nobody plays here are as good as can be.
