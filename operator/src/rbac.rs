@@ -93,7 +93,7 @@ pub const GRANTS: &[Grant] = &[
     Grant {
         group: "apps",
         resource: "deployments",
-        verbs: &[Get, List, Watch, Create, Patch],
+        verbs: &[Get, List, Watch, Create, Patch, Delete],
     },
     Grant {
         group: "apps",

@@ -42,7 +42,7 @@ fn refused(lane: &Lane, about: &str, change: &Value, remedy: &str) -> Result<()>
     Ok(())
 }
 
-/// The Deployment of an earlier canary stays, without pods.
+/// The Deployment of an earlier canary goes after its last pod.
 fn has_no_canary(lane: &Lane) -> Result<bool> {
     let deployment = lane.get("apis/apps/v1", "deployments/registry-canary")?;
     Ok(deployment.is_none_or(|deployment| deployment["spec"]["replicas"] == 0))

@@ -17,10 +17,12 @@ use crate::api::rollout::lock::LockHeld;
 use crate::api::rollout::status::Revision;
 use crate::cluster::Cluster;
 use crate::error::Error;
+use crate::labels::IMAGE_DIGEST;
 use crate::locks::{self, Claim, DURATION, Holder, LockName, Outcome, Renewed, Token};
 use crate::registry::build::{MIGRATED_BY, Objects};
 use crate::registry::observe::Observed;
 use crate::registry::prune::Unneeded;
+use crate::registry::rollout::Rollout;
 
 /// What there is to work with.
 #[derive(Clone, Copy, Debug)]
@@ -136,8 +138,8 @@ impl Hands<'_> {
         }
         if let Some(new) = &new {
             self.start_job(world, state, new).await?;
-            self.canary(world, state, new).await?;
         }
+        Box::pin(self.canary(world, state, new.as_ref())).await?;
         let digest = state.to.digest.as_deref();
         let main = if world.main_is_new {
             new.map(|new| world::main_deployment(self.objects, &new, digest))
@@ -176,34 +178,57 @@ impl Hands<'_> {
         Ok(())
     }
 
-    async fn canary(&self, world: World, state: &RolloutState, new: &Snapshot) -> Result<(), Error> {
-        let live = self.view.canary.as_ref();
-        if world.canary == 0 && live.is_none() {
+    async fn canary(&self, world: World, state: &RolloutState, new: Option<&Snapshot>) -> Result<(), Error> {
+        if world.canary == 0 {
+            return self.remove_canary().await;
+        }
+        let Some(new) = new else {
             return Ok(());
-        }
-        if world.canary > 0 {
-            let [main, canary] = world::stage_services(self.objects);
-            self.cluster.apply(&main, self.view.main_service.as_ref()).await?;
-            self.cluster.apply(&canary, self.view.canary_service.as_ref()).await?;
-        }
+        };
+        let [main, canary] = world::stage_services(self.objects);
+        self.cluster.apply(&main, self.view.main_service.as_ref()).await?;
+        self.cluster.apply(&canary, self.view.canary_service.as_ref()).await?;
         let digest = state.to.digest.as_deref();
         let wanted = world::canary_deployment(self.objects, new, digest, world.canary);
-        self.cluster.apply(&wanted, live).await?;
+        self.cluster.apply(&wanted, self.view.canary.as_ref()).await?;
         Ok(())
     }
 
-    /// Takes the canary of a roll-out that has ended away, if it is still there.
+    /// Takes a canary that is not wanted away, if there is one: first its pods, and what is left when they are gone. Were that
+    /// kept, the next pass would have to say what is in it, and a version that was refused would be written again.
     ///
     /// # Errors
     /// What the API server says.
-    pub async fn remove_canary(&self, state: &RolloutState) -> Result<(), Error> {
-        let pods = self.view.canary.as_ref().and_then(|live| live.spec.as_ref()?.replicas);
-        let Some(new) = sight::kept(self.view, &state.to.revision).filter(|_| pods.is_some_and(|pods| pods > 0)) else {
+    pub async fn remove_canary(&self) -> Result<(), Error> {
+        let Some(live) = &self.view.canary else {
             return Ok(());
         };
-        let wanted = world::canary_deployment(self.objects, &new, state.to.digest.as_deref(), 0);
-        self.cluster.apply(&wanted, self.view.canary.as_ref()).await?;
+        let rollout = Rollout::of(live);
+        let its_own = sight::revision_of(live).and_then(|revision| sight::kept(self.view, &revision));
+        match its_own.filter(|_| rollout.wanted > 0) {
+            Some(its_own) => {
+                let digest = live.annotations().get(IMAGE_DIGEST).map(String::as_str);
+                let wanted = world::canary_deployment(self.objects, &its_own, digest, 0);
+                self.cluster.apply(&wanted, Some(live)).await?;
+            }
+            // Pods of which nobody kept what they are made of go with it.
+            None if rollout.wanted > 0 || (rollout.observed && rollout.replicas == 0) => {
+                self.delete_canary(live).await?;
+            }
+            None => {}
+        }
         Ok(())
+    }
+
+    async fn delete_canary(&self, live: &Deployment) -> Result<(), Error> {
+        let owner = self.objects.deployment.owner_references().first();
+        let is_ours = owner.is_some_and(|owner| live.owner_references().iter().any(|found| found.uid == owner.uid));
+        let Some(uid) = live.uid().filter(|_| is_ours) else {
+            return Ok(());
+        };
+        self.cluster
+            .delete::<Deployment>(&self.namespace(), &live.name_any(), &uid)
+            .await
     }
 
     /// Removes what is kept of revisions that nothing can go back to.

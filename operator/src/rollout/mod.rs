@@ -447,7 +447,7 @@ impl Machine<'_> {
         };
         let is_wanted = situation(&self.memory, &self.facts(registry)) == Situation::AsWanted;
         if state.phase.is_final() && is_wanted {
-            hands.remove_canary(&state).await?;
+            Box::pin(hands.remove_canary()).await?;
             hands.prune(&[&pass.target.revision.revision]).await?;
             return Ok(Driven::AsWanted);
         }

@@ -6,12 +6,14 @@ use axum::routing::post;
 use axum::{Json, Router};
 use berth_operator::api::rollout::Phase;
 use berth_operator::api::{Registry, RegistryRollout};
+use berth_operator::context::Context;
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::ResourceExt;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 
+use crate::faults::{Canary, Judge};
 use crate::support::controllers::{Play, play};
 use crate::support::{Fixture, eventually, production};
 
@@ -55,9 +57,14 @@ async fn image(fixture: &Fixture, deployment: &str) -> String {
 
 /// Passes and the controllers' part, until the roll-out is over.
 async fn roll(fixture: &Fixture) -> Vec<Phase> {
+    roll_by(fixture, &fixture.context).await
+}
+
+/// The same by another operator.
+async fn roll_by(fixture: &Fixture, operator: &Arc<Context>) -> Vec<Phase> {
     let mut phases = Vec::new();
     for _ in 0..30 {
-        let registry = fixture.pass("images").await;
+        let registry = fixture.pass_of(operator, "images").await;
         phases.push(phase(&registry));
         if phase(&registry).is_final() {
             break;
@@ -101,6 +108,53 @@ async fn a_new_version_goes_to_a_canary_first_and_then_to_every_pod() {
         "{}",
         record.name_any()
     );
+}
+
+async fn canary(fixture: &Fixture) -> Option<Deployment> {
+    fixture.api::<Deployment>().get_opt("images-canary").await.unwrap()
+}
+
+#[tokio::test]
+async fn nothing_is_left_of_a_canary_once_its_pods_are_gone() {
+    let fixture = ready().await;
+
+    fixture
+        .respec("images", &quick(&json!({"version": "0.2.0"})))
+        .await
+        .unwrap();
+    roll(&fixture).await;
+    play(&fixture, "images", &Play::default()).await;
+    fixture.pass("images").await;
+
+    assert_eq!(canary(&fixture).await, None);
+}
+
+#[tokio::test]
+async fn a_version_that_was_taken_back_has_no_canary_again_in_any_later_pass() {
+    let fixture = ready().await;
+    let mut operator = fixture.restarted();
+    operator.witness = Arc::new(Judge(Canary::Bad));
+    let operator = Arc::new(operator);
+
+    fixture
+        .respec("images", &quick(&json!({"version": "0.2.0"})))
+        .await
+        .unwrap();
+    let phases = roll_by(&fixture, &operator).await;
+
+    assert!(phases.contains(&Phase::CanaryDeploying), "{phases:?}");
+    assert_eq!(phases.last(), Some(&Phase::RolledBack), "{phases:?}");
+    // What every pass writes follows from the number of pods too.
+    for replicas in [3, 4] {
+        let spec = quick(&json!({"version": "0.2.0", "replicas": replicas}));
+        fixture.respec("images", &spec).await.unwrap();
+        for _ in 0..2 {
+            let registry = fixture.pass_of(&operator, "images").await;
+            play(&fixture, "images", &Play::default()).await;
+            assert_eq!(phase(&registry), Phase::RolledBack);
+            assert_eq!(canary(&fixture).await, None);
+        }
+    }
 }
 
 /// The events that a receiver on this machine has heard.

@@ -30,8 +30,9 @@ pub(crate) enum Canary {
     Bad,
 }
 
+/// Says of every canary what is to become of it.
 #[derive(Debug)]
-struct Judge(Canary);
+pub(crate) struct Judge(pub(crate) Canary);
 
 impl Witness for Judge {
     fn look<'a>(&'a self, question: Question<'a>) -> BoxFuture<'a, Evidence> {
