@@ -210,6 +210,8 @@ pub enum Reason {
     PostPending,
     /// It is bad, and the old version cannot come back.
     CannotRollBack,
+    /// A canary stood still for long, and nobody said anything.
+    HeldTooLong,
     /// The spec names the version.
     Pinned,
     /// The channel came to a version.
@@ -303,6 +305,7 @@ impl Reason {
             Self::PostMigrationFailed => "PostMigrationFailed",
             Self::PostPending => "PostPending",
             Self::CannotRollBack => "CannotRollBack",
+            Self::HeldTooLong => "HeldTooLong",
             Self::Pinned => "Pinned",
             Self::Resolved => "Resolved",
             Self::SourceUnreachable => "SourceUnreachable",
@@ -339,7 +342,7 @@ impl Reason {
     ];
 
     /// The reasons that a roll-out can have.
-    pub const OF_ROLLOUTS: [Self; 42] = [
+    pub const OF_ROLLOUTS: [Self; 43] = [
         Self::AsExpected,
         Self::Migrating,
         Self::MigrationFailed,
@@ -382,6 +385,7 @@ impl Reason {
         Self::PostMigrationFailed,
         Self::PostPending,
         Self::CannotRollBack,
+        Self::HeldTooLong,
     ];
 }
 

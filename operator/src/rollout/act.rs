@@ -180,7 +180,7 @@ impl Hands<'_> {
 
     async fn canary(&self, world: World, state: &RolloutState, new: Option<&Snapshot>) -> Result<(), Error> {
         if world.canary == 0 {
-            return self.remove_canary().await;
+            return Box::pin(self.remove_canary()).await;
         }
         let Some(new) = new else {
             return Ok(());

@@ -82,6 +82,7 @@ pub fn status(
     status.approved.clone_from(&state.approved);
     status.step = state.step;
     status.weight = state.weight;
+    status.bad_measurements = state.bad_measurements;
     status.digest.clone_from(&state.to.digest);
     status.reason.clone_from(&state.reason);
     status.message.clone_from(&state.message);
@@ -216,6 +217,7 @@ pub fn restored(record: &RegistryRollout) -> Option<RolloutState> {
         baking_since: None,
         verdict: None,
         counters: Counters::default(),
+        bad_measurements: status.bad_measurements,
         locks: Vec::new(),
         contract: status.contract.clone(),
         commands: status.commands.clone(),

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::phase::Phase;
 use super::settings::{ApprovalStep, Strategy};
-use super::status::{Contract, DecisionTaken, Measurement, Revision, Trigger, Weight};
+use super::status::{Contract, DecisionTaken, Measurement, Revision, Trigger, Weight, is_zero};
 
 /// The record of one roll-out. The operator writes it; nobody else needs to.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -165,6 +165,11 @@ pub struct RegistryRolloutStatus {
     /// The canary's share of the requests, in percent.
     #[serde(default)]
     pub weight: Weight,
+
+    /// How many measurements of the new pods were bad, in all steps and with good ones in between.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    #[schemars(range(min = 0))]
+    pub bad_measurements: i32,
 
     /// Digest of the image, once a node has fetched it.
     #[serde(default, skip_serializing_if = "Option::is_none")]

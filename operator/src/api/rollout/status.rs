@@ -93,6 +93,11 @@ pub struct RolloutState {
     #[serde(default)]
     pub counters: Counters,
 
+    /// How many measurements of the new pods were bad, in all steps and with good ones in between. Five take the version back.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    #[schemars(range(min = 0))]
+    pub bad_measurements: i32,
+
     /// Its locks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 4))]
@@ -128,6 +133,11 @@ pub struct RolloutState {
 
 fn first() -> i32 {
     1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+pub(super) fn is_zero(number: &i32) -> bool {
+    *number == 0
 }
 
 /// What pods run: image and configuration.

@@ -109,6 +109,7 @@ fn started(memory: &Memory, facts: &Facts, is_retry: bool, now: Timestamp) -> Ro
         baking_since: None,
         verdict: None,
         counters: Counters::default(),
+        bad_measurements: 0,
         locks: Vec::new(),
         contract: None,
         commands: Vec::new(),

@@ -2,10 +2,10 @@
 
 use super::super::facts::{Evidence, Pods, Probe, Verdict};
 use super::super::guard;
-use super::{ERRORS, FAILURES, Turn, later, serve, since};
+use super::{ERRORS, FAILURES, FAILURES_IN_ALL, HELD, Turn, later, serve, since, standing};
 use crate::api::conditions::Reason;
 use crate::api::rollout::status::LastVerdict;
-use crate::api::rollout::{ApprovalStep, Decision, OnNoData, Phase, RollbackFloor};
+use crate::api::rollout::{ApprovalStep, Decision, OnNoData, Phase, RollbackFloor, RollbackMode};
 use crate::registry::trouble::Needs;
 
 /// How often a container of a new version may be started before it counts as one that does not start.
@@ -243,10 +243,16 @@ impl Turn<'_> {
             0
         };
         let counters = *counters;
+        self.count_in_all(verdict);
         self.note(evidence);
         match verdict {
             Verdict::HardFail => self.bad(reason, &message),
             Verdict::Fail if counters.failures >= FAILURES => self.bad(reason, &message),
+            Verdict::Fail if self.is_bad_too_often() => {
+                let count = self.state.bad_measurements;
+                let message = format!("{count} measurements were bad, with others in between; the last: {message}");
+                self.bad(reason, &message);
+            }
             Verdict::Shared if counters.shared >= FAILURES => self.go(Phase::Held, reason, message),
             Verdict::Error if counters.errors >= ERRORS => {
                 let message = format!(
@@ -264,6 +270,17 @@ impl Turn<'_> {
             Verdict::Unsure => self.stay(Reason::Baking, format!("{}; neither good nor bad yet", self.baking())),
             Verdict::Weak | Verdict::Strong => self.stay(Reason::Baking, self.baking()),
         }
+    }
+
+    /// Of the thousands of measurements of a soak some are bad by chance, so that only those in a row count there.
+    fn count_in_all(&mut self, verdict: Verdict) {
+        if verdict == Verdict::Fail && self.state.phase != Phase::Soaking {
+            self.state.bad_measurements = self.state.bad_measurements.saturating_add(1);
+        }
+    }
+
+    fn is_bad_too_often(&self) -> bool {
+        self.state.bad_measurements >= FAILURES_IN_ALL && self.state.phase != Phase::Soaking
     }
 
     /// Keeps what was measured where it says something new: a status that is written at each tick says nothing.
@@ -398,6 +415,44 @@ impl Turn<'_> {
             }
             ApprovalStep::Canary | ApprovalStep::Main => self.go(Phase::Failed, reason, message),
         }
+    }
+
+    /// A canary that nobody judges does not answer clients for ever. The version is not refused: nothing bad is known of it.
+    pub(super) fn held(&mut self) {
+        let is_told = self.state.reason == Reason::HeldTooLong.as_str();
+        if is_told || !self.has_canary() || self.waited() < HELD {
+            return;
+        }
+        let hours = HELD.as_secs() / 3600;
+        let long = format!("the canary has stood still for {hours} h and nobody has said anything");
+        let was = self.state.message.clone();
+        let why = match self.may_go_back() {
+            Err(why) => why,
+            Ok(()) if self.settings.rollback != RollbackMode::Auto => format!(
+                "spec.rollout.rollback.mode leaves the decision to a person: annotate the Registry with \
+                 berth.dev/rollout-abort={} to go back",
+                self.state.id
+            ),
+            Ok(()) => {
+                let message = format!("{long}, so it is taken out of traffic: {was}");
+                self.decide("rollback", "operator", &message);
+                return self.go(Phase::RollingBack, Reason::HeldTooLong, message);
+            }
+        };
+        self.stay(
+            Reason::HeldTooLong,
+            format!("{long}; it goes on answering clients. {why}. It was held because {was}"),
+        );
+    }
+
+    /// Whether the canary answers clients, and main is the old version.
+    fn has_canary(&self) -> bool {
+        let is_out = match standing(&self.state) {
+            Phase::CanaryDeploying | Phase::CanaryAnalyzing => true,
+            Phase::AwaitingApproval => self.state.asks == Some(ApprovalStep::Main),
+            _ => false,
+        };
+        is_out && !self.is_direct()
     }
 
     /// Goes on where it stood still; what was baked before still counts, the time in between does not.

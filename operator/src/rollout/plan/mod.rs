@@ -33,6 +33,10 @@ const REFUSED: usize = 16;
 const DECISIONS: usize = 8;
 /// Bad measurements in a row that end a roll-out.
 const FAILURES: i32 = 2;
+/// Bad measurements that end a roll-out, with good ones in between: counters in a row begin anew with each step.
+const FAILURES_IN_ALL: i32 = 5;
+/// How long a canary that stands still for want of a verdict keeps its share of the requests when nobody says anything.
+const HELD: Duration = Duration::from_hours(2);
 /// Measurements in a row that did not come about before a person is asked.
 const ERRORS: i32 = 6;
 
@@ -176,7 +180,8 @@ impl Turn<'_> {
             Phase::PostMigrating => self.post_migrating(),
             Phase::RollingBack => self.rolling_back(),
             Phase::Paused => self.paused(),
-            Phase::Held | Phase::Idle | Phase::Completed | Phase::RolledBack | Phase::Superseded | Phase::Failed => {}
+            Phase::Held => self.held(),
+            Phase::Idle | Phase::Completed | Phase::RolledBack | Phase::Superseded | Phase::Failed => {}
         }
     }
 

@@ -72,6 +72,7 @@ impl Turn<'_> {
             self.state.attempt = self.state.attempt.saturating_add(1);
         }
         self.state.counters = Counters::default();
+        self.state.bad_measurements = 0;
         self.state.failed_at = None;
         self.resume("a person wanted another try");
     }

@@ -128,6 +128,66 @@ fn two_bad_looks_at_the_canary_bring_the_old_version_back_and_one_does_not() {
     assert_eq!(twice.refused[0].revision, "2.0.0");
 }
 
+/// Looks at the canary half a minute apart, as far as a verdict leads.
+fn look(memory: Memory, facts: &mut Facts, first: i64, verdicts: &[Verdict]) -> Memory {
+    let looks = (first..).step_by(30).zip(verdicts);
+    looks.fold(memory, |memory, (second, verdict)| {
+        facts.evidence = Some(evidence(*verdict, at(second)));
+        step(&settings(), &memory, facts, at(second))
+    })
+}
+
+fn bad_now_and_then(times: usize) -> Vec<Verdict> {
+    [Verdict::Fail, Verdict::Unsure].repeat(times)
+}
+
+#[test]
+fn a_canary_that_is_bad_now_and_then_is_taken_back_though_it_never_is_twice_in_a_row() {
+    let (memory, mut facts) = at_phase(Phase::CanaryAnalyzing);
+
+    let after_four = look(memory, &mut facts, 100_000, &bad_now_and_then(4));
+    let after_five = look(after_four.clone(), &mut facts, 101_000, &[Verdict::Fail]);
+
+    assert_eq!(phase(&after_four), Phase::CanaryAnalyzing);
+    assert_eq!(phase(&after_five), Phase::RollingBack);
+    let message = after_five.rollout.unwrap().message;
+    assert!(message.starts_with("5 measurements were bad"), "{message}");
+    assert_eq!(after_five.refused[0].revision, "2.0.0");
+}
+
+#[test]
+fn bad_measurements_of_earlier_steps_count_in_the_next() {
+    let (mut memory, mut facts) = at_phase(Phase::CanaryAnalyzing);
+    memory = look(memory, &mut facts, 100_000, &bad_now_and_then(4));
+    let id = memory.rollout.as_ref().unwrap().id.clone();
+    let command = |kind| Command {
+        kind,
+        value: id.clone(),
+        rollout: id.clone(),
+        reason: String::new(),
+        by: "alice".to_owned(),
+    };
+    facts.evidence = None;
+    for kind in [CommandKind::Pause, CommandKind::Resume] {
+        facts.commands = vec![command(kind)];
+        memory = step(&settings(), &memory, &facts, at(102_000));
+    }
+
+    let after = look(memory.clone(), &mut facts, 103_000, &[Verdict::Fail]);
+
+    assert_eq!(phase(&memory), Phase::CanaryAnalyzing);
+    assert_eq!(memory.rollout.unwrap().counters.failures, 0);
+    assert_eq!(phase(&after), Phase::RollingBack);
+}
+
+#[test]
+fn bad_measurements_far_apart_in_a_soak_of_a_day_take_nothing_back() {
+    let (memory, mut facts) = at_phase(Phase::Soaking);
+    let verdicts = [Verdict::Fail, Verdict::Strong].repeat(20);
+
+    assert_eq!(phase(&look(memory, &mut facts, 60_000, &verdicts)), Phase::Soaking);
+}
+
 #[test]
 fn what_cannot_be_measured_is_held_and_neither_promoted_nor_taken_back() {
     let (mut memory, mut facts) = at_phase(Phase::CanaryAnalyzing);
@@ -138,6 +198,80 @@ fn what_cannot_be_measured_is_held_and_neither_promoted_nor_taken_back() {
 
     assert_eq!(phase(&memory), Phase::Held);
     assert_eq!(memory.refused, Vec::new());
+}
+
+/// A canary that could not be measured, and stands still since second 100 150.
+fn held() -> (Memory, Facts) {
+    let (memory, mut facts) = at_phase(Phase::CanaryAnalyzing);
+    let memory = look(memory, &mut facts, 100_000, &[Verdict::Error; 6]);
+    assert_eq!(phase(&memory), Phase::Held);
+    facts.evidence = None;
+    (memory, facts)
+}
+
+const TWO_HOURS_LATER: i64 = 100_150 + 7200;
+
+#[test]
+fn a_canary_that_is_held_for_two_hours_is_taken_out_of_traffic_and_its_version_is_not_refused() {
+    let (memory, facts) = held();
+
+    let before = step(&settings(), &memory, &facts, at(TWO_HOURS_LATER - 1));
+    let after = step(&settings(), &memory, &facts, at(TWO_HOURS_LATER));
+
+    assert_eq!(before, memory);
+    assert_eq!(phase(&after), Phase::RollingBack);
+    assert_eq!(after.rollout.unwrap().reason, "HeldTooLong");
+    assert_eq!(after.refused, Vec::new());
+}
+
+#[test]
+fn a_held_canary_that_no_old_version_can_follow_stays_and_says_why() {
+    let (mut memory, facts) = held();
+    let contract = memory.rollout.as_mut().unwrap().contract.as_mut().unwrap();
+    contract.cannot_rollback = true;
+
+    let after = step(&settings(), &memory, &facts, at(TWO_HOURS_LATER));
+
+    assert_eq!(phase(&after), Phase::Held);
+    let state = after.rollout.as_ref().unwrap();
+    assert_eq!(state.reason, "HeldTooLong");
+    assert!(
+        state.message.contains("cannot read what this one has written"),
+        "{}",
+        state.message
+    );
+    assert_eq!(
+        step(&settings(), &after, &facts, at(TWO_HOURS_LATER + 60)),
+        after,
+        "it is told once"
+    );
+}
+
+#[test]
+fn a_held_canary_waits_for_a_person_where_the_spec_leaves_the_way_back_to_one() {
+    let (memory, facts) = held();
+    let mut settings = settings();
+    settings.rollback = RollbackMode::Manual;
+
+    let after = step(&settings, &memory, &facts, at(TWO_HOURS_LATER));
+
+    assert_eq!(phase(&after), Phase::Held);
+    let message = after.rollout.unwrap().message;
+    assert!(message.contains("berth.dev/rollout-abort="), "{message}");
+}
+
+#[test]
+fn what_is_held_without_a_canary_waits_for_a_person() {
+    let (memory, mut facts) = at_phase(Phase::PreMigrating);
+    facts.pre = JobFact::Failed {
+        job: "j".to_owned(),
+        code: Some(50),
+        message: "half".to_owned(),
+    };
+    let memory = step(&settings(), &memory, &facts, at(100_000));
+
+    assert_eq!(phase(&memory), Phase::Held);
+    assert_eq!(step(&settings(), &memory, &facts, at(1_000_000)), memory);
 }
 
 #[test]
