@@ -95,6 +95,8 @@ pub enum JobFact {
         code: Option<i32>,
         /// What that printed last, without secrets.
         message: String,
+        /// What a migration told of itself.
+        migrated: Option<Migrated>,
     },
     /// It did what it was for.
     Succeeded {
@@ -102,7 +104,20 @@ pub enum JobFact {
         digest: Option<String>,
         /// What a preflight found.
         contract: Option<Contract>,
+        /// What a migration told of itself.
+        migrated: Option<Migrated>,
     },
+}
+
+/// What a migration told of itself when it ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Migrated {
+    /// Migrations that it applied.
+    pub applied: Vec<String>,
+    /// Newest migration of the database after it.
+    pub level_after: Option<String>,
+    /// Migrations of its kind that are missing all the same.
+    pub pending: Vec<String>,
 }
 
 /// The lock.

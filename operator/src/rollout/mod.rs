@@ -11,7 +11,9 @@ pub mod evidence;
 pub mod facts;
 pub mod guard;
 pub mod plan;
+mod printed;
 pub mod record;
+pub mod schema;
 pub mod settings;
 pub mod sight;
 pub mod target;
@@ -211,7 +213,7 @@ impl Machine<'_> {
 
     /// Steps until there is nothing to do but wait. False when what was read is out of date.
     async fn run(&mut self, registry: &mut Registry) -> Result<bool, Error> {
-        if !self.sync(registry).await? {
+        if !Box::pin(self.sync(registry)).await? {
             return Ok(false);
         }
         for _ in 0..TRANSITIONS {
@@ -231,7 +233,7 @@ impl Machine<'_> {
             if !self.remember(registry, next).await? {
                 return Ok(false);
             }
-            if !self.sync(registry).await? {
+            if !Box::pin(self.sync(registry)).await? {
                 return Ok(false);
             }
         }
@@ -326,6 +328,11 @@ impl Machine<'_> {
             rollback_floor: next.floor.clone(),
             refused: next.refused.clone(),
             history: next.history.clone(),
+            schema: schema::read_back(
+                registry.status.as_ref().and_then(|status| status.schema.clone()),
+                self.memory.rollout.as_ref(),
+                next.rollout.as_ref(),
+            ),
             ..registry.status.clone().unwrap_or_default()
         };
         let value = serde_json::to_value(&status).map_err(|source| Error::Serialise {

@@ -78,6 +78,7 @@ pub fn status(
     status.asks = state.asks;
     status.strategy = Some(state.strategy);
     status.contract.clone_from(&state.contract);
+    status.schema.clone_from(&state.schema);
     status.commands.clone_from(&state.commands);
     status.approved.clone_from(&state.approved);
     status.step = state.step;
@@ -168,15 +169,22 @@ pub fn runs(snapshot: Option<&Snapshot>, state: &RolloutState, facts: &Facts) ->
             JobFact::Succeeded { .. } => Some(0),
         };
         let contract = state.contract.clone().unwrap_or_default();
-        let applied = match (kind, fact) {
-            (JobKind::Pre, JobFact::Succeeded { .. }) => contract.pending_pre,
-            (JobKind::Post, JobFact::Succeeded { .. }) => contract.pending_post,
+        let told = match fact {
+            JobFact::Failed { migrated, .. } | JobFact::Succeeded { migrated, .. } => migrated.clone(),
+            JobFact::Absent | JobFact::Running { .. } => None,
+        };
+        let level_after = told.as_ref().and_then(|told| told.level_after.clone());
+        let applied = match (told, kind, fact) {
+            (Some(told), ..) => told.applied,
+            (None, JobKind::Pre, JobFact::Succeeded { .. }) => contract.pending_pre,
+            (None, JobKind::Post, JobFact::Succeeded { .. }) => contract.pending_post,
             _ => Vec::new(),
         };
         Some(MigrationRun {
             phase: kind.as_str().to_owned(),
             job,
             applied,
+            level_after,
             exit_code,
             started_at: None,
             finished_at: None,
@@ -220,6 +228,7 @@ pub fn restored(record: &RegistryRollout) -> Option<RolloutState> {
         bad_measurements: status.bad_measurements,
         locks: Vec::new(),
         contract: status.contract.clone(),
+        schema: status.schema.clone(),
         commands: status.commands.clone(),
         approved: status.approved.clone(),
         decisions: Vec::new(),

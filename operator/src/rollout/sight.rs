@@ -4,17 +4,16 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, Pod};
 use kube::ResourceExt;
-use serde::Deserialize;
 
 use super::commands;
 use super::evidence::{PodAddress, Stage};
 use super::facts::{ApprovalFact, Evidence, Facts, JobFact, LockFact, Pods, Target};
+use super::printed::{contract, migrated, problems};
 use super::target::{self, Snapshot};
 use super::view::View;
 use super::world::{self, JobKind};
 use crate::api::Registry;
 use crate::api::rollout::RolloutState;
-use crate::api::rollout::status::Contract;
 use crate::labels::{COMPONENT, REVISION};
 use crate::registry::migration::{JobState, state};
 use crate::registry::observe::Observed;
@@ -159,12 +158,16 @@ fn job_fact(read: Read<'_>, rollout: Option<&RolloutState>, target: &Target, kin
     let Some(job) = read.observed.jobs.iter().find(|job| job.name_any() == name) else {
         return JobFact::Absent;
     };
-    fact_of(job, read, &state.to.image)
+    fact_of(job, kind, read, &state.to.image)
 }
 
-fn fact_of(job: &Job, read: Read<'_>, image: &str) -> JobFact {
+fn fact_of(job: &Job, kind: JobKind, read: Read<'_>, image: &str) -> JobFact {
     let name = job.name_any();
     let pods = &read.observed.pods;
+    let result = |ended: Option<&ContainerStateTerminated>| {
+        let is_migration = kind != JobKind::Preflight;
+        migrated(ended.filter(|_| is_migration)?.message.as_deref()?)
+    };
     match state(job) {
         JobState::Running => JobFact::Running {
             trouble: trouble::of_job_pods(&name, pods, read.scrubber).map(|trouble| trouble.message),
@@ -176,14 +179,17 @@ fn fact_of(job: &Job, read: Read<'_>, image: &str) -> JobFact {
             JobFact::Failed {
                 code: ended.map(|end| end.exit_code),
                 message: problems.or_else(words).unwrap_or(message),
+                migrated: result(ended),
                 job: name.clone(),
             }
         }
         JobState::Succeeded => {
             let ended = end(&name, pods);
+            let found = ended.filter(|_| kind == JobKind::Preflight);
             JobFact::Succeeded {
                 digest: ended.and_then(|(pod, _)| digest(pod, image)),
-                contract: ended.and_then(|(_, end)| contract(end.message.as_deref()?)),
+                contract: found.and_then(|(_, end)| contract(end.message.as_deref()?)),
+                migrated: result(ended.map(|(_, end)| end)),
             }
         }
     }
@@ -210,67 +216,6 @@ fn digest(pod: &Pod, image: &str) -> Option<String> {
     let is_same = repository == wanted || repository.ends_with(&format!("/{wanted}"));
     let is_digest = digest.len() == 71 && digest.starts_with("sha256:");
     (is_same && is_digest).then(|| digest.to_owned())
-}
-
-/// What `berth-registry preflight` says.
-#[derive(Deserialize)]
-struct Preflight {
-    #[serde(default)]
-    version: String,
-    #[serde(default)]
-    rollback: Rollback,
-    #[serde(default)]
-    database: Database,
-    #[serde(default)]
-    problems: Vec<Problem>,
-}
-
-#[derive(Deserialize)]
-struct Problem {
-    #[serde(default)]
-    message: String,
-    #[serde(default)]
-    remedy: String,
-}
-
-#[derive(Default, Deserialize)]
-struct Rollback {
-    #[serde(default)]
-    min_version: Option<String>,
-    #[serde(default)]
-    cannot_rollback: bool,
-}
-
-#[derive(Default, Deserialize)]
-struct Database {
-    #[serde(default)]
-    pending_pre: Vec<String>,
-    #[serde(default)]
-    pending_post: Vec<String>,
-}
-
-/// Why an image must not go onto a database, and what to do.
-fn problems(text: &str) -> Option<String> {
-    let said: Preflight = serde_json::from_str(text).ok()?;
-    let problems = said
-        .problems
-        .iter()
-        .map(|problem| format!("{}. {}", problem.message, problem.remedy));
-    let problems: Vec<String> = problems.collect();
-    (!problems.is_empty()).then(|| problems.join("; "))
-}
-
-fn contract(text: &str) -> Option<Contract> {
-    let said: Preflight = serde_json::from_str(text.lines().last()?)
-        .ok()
-        .or_else(|| serde_json::from_str(text).ok())?;
-    Some(Contract {
-        version: said.version,
-        min_version: said.rollback.min_version.filter(|version| !version.is_empty()),
-        cannot_rollback: said.rollback.cannot_rollback,
-        pending_pre: said.database.pending_pre,
-        pending_post: said.database.pending_post,
-    })
 }
 
 fn approvals(view: &View, id: &str) -> Vec<ApprovalFact> {
@@ -321,26 +266,5 @@ mod tests {
             found(format!("docker.io/library/import@{sum}"), "berth/registry:1"),
             None
         );
-    }
-
-    #[test]
-    fn a_contract_is_read_from_what_the_image_says() {
-        let text = json!({
-            "version": "1.4.0", "schema": {"level": "x", "pre": ["a"]},
-            "rollback": {"min_version": "1.3.0", "cannot_rollback": true}, "problems": [],
-            "database": {"engine": "postgres", "version": 180_000, "pending_pre": ["a"], "pending_post": ["b"]},
-        });
-
-        let contract = contract(&text.to_string()).unwrap();
-
-        assert_eq!(
-            (contract.version.as_str(), contract.min_version.as_deref()),
-            ("1.4.0", Some("1.3.0"))
-        );
-        assert_eq!(
-            (contract.cannot_rollback, contract.pending_post),
-            (true, vec!["b".to_owned()])
-        );
-        assert!(super::contract("something else").is_none());
     }
 }

@@ -21,7 +21,7 @@ use serde_json::json;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::controllers::meddle;
+use crate::support::controllers::{Play, meddle};
 use crate::support::{Fixture, controllers, eventually, production};
 use crate::{companions, overrides};
 
@@ -139,21 +139,29 @@ async fn a_secret_that_appears_or_changes_is_heard_of_within_seconds() {
 }
 
 /// Everything that the table of permissions has, asked for with the rights of the chart alone.
-async fn a_third_version_leaves_one_record(fixture: &Fixture, next: &serde_json::Value) {
+async fn a_third_version_leaves_one_record_and_no_canary(fixture: &Fixture, next: &serde_json::Value) {
     let mut third = next.clone();
     third["version"] = json!("0.3.0");
+    third["rollout"] = json!({
+        "historyLimit": 1, "canary": {"bake": {"min": "0s", "max": "0s"}}, "analysis": {"interval": "0s"},
+    });
     let second = names::<RegistryRollout>(fixture).await;
     fixture.respec("images", &production(&third)).await.unwrap();
-    eventually("the record of the second version is gone", async || {
-        controllers::finish_jobs(fixture).await;
-        controllers::complete_rollout(fixture, "images").await;
-        let left = names::<RegistryRollout>(fixture).await;
-        let gone = second
-            .iter()
-            .filter(|name| name.starts_with("images-"))
-            .all(|name| !left.contains(name));
-        gone.then_some(())
-    })
+    eventually(
+        "the record of the second version is gone, and the canary of the third",
+        async || {
+            controllers::play(fixture, "images", &Play::default()).await;
+            if names::<Deployment>(fixture).await.contains("images-canary") {
+                return None;
+            }
+            let left = names::<RegistryRollout>(fixture).await;
+            let gone = second
+                .iter()
+                .filter(|name| name.starts_with("images-"))
+                .all(|name| !left.contains(name));
+            gone.then_some(())
+        },
+    )
     .await;
 }
 
@@ -190,7 +198,7 @@ async fn every_permission_is_needed_and_none_is_missing() {
         (jobs.is_disjoint(&jobs_left) && configs.is_disjoint(&configs_left)).then_some(())
     })
     .await;
-    a_third_version_leaves_one_record(&fixture, &next).await;
+    a_third_version_leaves_one_record_and_no_canary(&fixture, &next).await;
     eventually("the other Registry has its volume", async || {
         fixture
             .api::<PersistentVolumeClaim>()

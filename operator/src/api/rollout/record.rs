@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::phase::Phase;
 use super::settings::{ApprovalStep, Strategy};
-use super::status::{Contract, DecisionTaken, Measurement, Revision, Trigger, Weight, is_zero};
+use super::status::{Contract, DecisionTaken, Measurement, Revision, SchemaRead, Trigger, Weight, is_zero};
 
 /// The record of one roll-out. The operator writes it; nobody else needs to.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -148,6 +148,10 @@ pub struct RegistryRolloutStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub contract: Option<Contract>,
 
+    /// What its migrations have done to the database, as they told when they ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<SchemaRead>,
+
     /// The last command of each kind that was obeyed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8), inner(length(max = 700)))]
@@ -249,10 +253,14 @@ pub struct MigrationRun {
     /// Name of the Job.
     #[schemars(length(max = 63))]
     pub job: String,
-    /// Migrations that it applied.
+    /// Migrations that it applied, as it told; where it told nothing, those that were to be applied.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 1000), inner(length(max = 64)))]
     pub applied: Vec<String>,
+    /// Newest migration of the database after it, as it told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub level_after: Option<String>,
     /// Code with which it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,

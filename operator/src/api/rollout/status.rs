@@ -107,6 +107,10 @@ pub struct RolloutState {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub contract: Option<Contract>,
 
+    /// What its migrations have done to the database, as they told when they ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<SchemaRead>,
+
     /// The last command of each kind that was obeyed, as `name value`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8), inner(length(max = 700)))]
@@ -279,6 +283,10 @@ pub struct Contract {
     /// Once it has served, no older version can read what it wrote.
     #[serde(default)]
     pub cannot_rollback: bool,
+    /// Oldest migration that it can work with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub min_level: Option<String>,
     /// Migrations to run before the pods change.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 1000), inner(length(max = 64)))]
@@ -287,6 +295,19 @@ pub struct Contract {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 1000), inner(length(max = 64)))]
     pub pending_post: Vec<String>,
+}
+
+/// The database after a migration, as the migration read it back.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SchemaRead {
+    /// Newest migration of the database.
+    #[schemars(length(max = 64))]
+    pub level: String,
+    /// Migrations that this roll-out has applied.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 1000), inner(length(max = 64)))]
+    pub applied: Vec<String>,
 }
 
 /// A decision, and whose it was.

@@ -123,7 +123,11 @@ pub fn status(registry: &Registry, stage: &Stage, seen: Seen<'_>, now: Timestamp
     };
     let rollout = deployment.map(Rollout::of).unwrap_or_default();
     let (version_before, schema_before) = if has_another_image(seen.deployment, deployment) {
-        (None, None)
+        let rolled_out = before
+            .rollout
+            .as_ref()
+            .filter(|_| matches!(stage, Stage::Rolling { .. }));
+        (None, rolled_out.and_then(crate::rollout::schema::of_new_version))
     } else {
         (before.version, before.schema)
     };

@@ -3,11 +3,11 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 
-use super::super::facts::{ADOPTED, Command, CommandKind, Facts, JobFact, LockFact, Pods};
+use super::super::facts::{ADOPTED, Command, CommandKind, Facts, JobFact, LockFact, Migrated, Pods};
 use super::super::guard::{self, Forbidden};
 use super::{Memory, Turn};
 use crate::api::conditions::Reason;
-use crate::api::rollout::status::{Contract, Counters, Refused, Revision, Trigger, Weight};
+use crate::api::rollout::status::{Contract, Counters, Refused, Revision, SchemaRead, Trigger, Weight};
 use crate::api::rollout::{ApprovalStep, Phase, RolloutState, Strategy};
 use crate::content_hash;
 
@@ -15,6 +15,8 @@ use crate::content_hash;
 const MUST_NOT: i32 = 40;
 /// The image does not know the command: it is older than it.
 const UNKNOWN_COMMAND: i32 = 2;
+/// How many applied migrations a status has.
+const APPLIED: usize = 1000;
 
 /// What the spec asks of pods that are there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,6 +114,7 @@ fn started(memory: &Memory, facts: &Facts, is_retry: bool, now: Timestamp) -> Ro
         bad_measurements: 0,
         locks: Vec::new(),
         contract: None,
+        schema: None,
         commands: Vec::new(),
         approved: Vec::new(),
         decisions: Vec::new(),
@@ -246,7 +249,7 @@ impl Turn<'_> {
                 self.fail(Reason::PreflightFailed, &message);
                 return false;
             }
-            JobFact::Succeeded { digest, contract } => return self.learn(digest.clone(), contract.clone()),
+            JobFact::Succeeded { digest, contract, .. } => return self.learn(digest.clone(), contract.clone()),
         }
         if self.is_late() {
             let message = format!("the image did not look at the database in time: {}", self.state.message);
@@ -315,17 +318,23 @@ impl Turn<'_> {
             return;
         }
         match &self.facts.pre {
-            JobFact::Succeeded { digest, .. } => {
+            JobFact::Succeeded { digest, migrated, .. } => {
                 if self.state.to.digest.is_none() {
                     self.state.to.digest.clone_from(digest);
                 }
-                self.start_pods();
+                match self.read_back(migrated.as_ref()) {
+                    Ok(()) => self.start_pods(),
+                    Err(why) => self.fail(Reason::MigrationPending, &why),
+                }
             }
             JobFact::Failed {
                 code: Some(50),
                 message,
                 job,
+                migrated,
             } => {
+                // What was applied stays applied, so a word of what is missing changes nothing here.
+                self.read_back(migrated.as_ref()).ok();
                 self.state.job = Some(job.clone());
                 let message = format!(
                     "a migration stopped half-way, so a person must look at the database; pods that run were not changed. \
@@ -347,6 +356,31 @@ impl Turn<'_> {
             }
             JobFact::Running { trouble: Some(trouble) } => self.stay(Reason::Migrating, trouble),
         }
+    }
+
+    /// Notes what a migration has done to the database, or says what it left out though it ended well. One that told nothing
+    /// is believed: its words are lost with its pod.
+    pub(super) fn read_back(&mut self, migrated: Option<&Migrated>) -> Result<(), String> {
+        let Some(migrated) = migrated else { return Ok(()) };
+        if let Some(level) = &migrated.level_after {
+            let mut applied = self.state.schema.take().map(|read| read.applied).unwrap_or_default();
+            let new = migrated.applied.iter().filter(|id| !applied.contains(id)).cloned();
+            let new: Vec<String> = new.collect();
+            applied.extend(new);
+            applied.truncate(APPLIED);
+            let level = level.clone();
+            self.state.schema = Some(SchemaRead { level, applied });
+        }
+        self.raise_floor_by(&migrated.applied);
+        if migrated.pending.is_empty() {
+            return Ok(());
+        }
+        Err(format!(
+            "the migration ended well and the database still lacks {}, so somebody else may migrate it too. See to it that \
+             nobody does, then annotate the Registry with berth.dev/rollout-retry={}",
+            migrated.pending.join(", "),
+            self.state.id
+        ))
     }
 
     /// The database is ready: pods may change, if nobody must be asked.

@@ -133,16 +133,35 @@ impl Turn<'_> {
     /// The floor is written with the phase, so before the Job that needs it.
     pub(super) fn migrate_after(&mut self) {
         let contract = self.state.contract.clone().unwrap_or_default();
+        self.raise_floor_after(&contract.pending_post);
+        let message = "migrations that the old version would not stand are run";
+        self.go(Phase::PostMigrating, Reason::PostMigrating, message);
+    }
+
+    fn raise_floor_after(&mut self, migrations: &[String]) {
+        let contract = self.state.contract.clone().unwrap_or_default();
         let named = Some(contract.version.clone()).filter(|version| !version.is_empty());
         let version = contract.min_version.or(named).or_else(|| self.state.to.version.clone());
         let reason = format!(
             "{} has run its last migrations: {}",
             contract.version,
-            contract.pending_post.join(", ")
+            migrations.join(", ")
         );
         self.raise_floor(version.unwrap_or_default(), reason);
-        let message = "migrations that the old version would not stand are run";
-        self.go(Phase::PostMigrating, Reason::PostMigrating, message);
+    }
+
+    /// Whatever Job has applied them: with the last migrations of a version no older one works.
+    pub(super) fn raise_floor_by(&mut self, applied: &[String]) {
+        let last = self
+            .state
+            .contract
+            .as_ref()
+            .map(|contract| contract.pending_post.clone());
+        let mut last = last.unwrap_or_default();
+        last.retain(|id| applied.contains(id));
+        if !last.is_empty() {
+            self.raise_floor_after(&last);
+        }
     }
 
     pub(super) fn post_migrating(&mut self) {
@@ -150,11 +169,15 @@ impl Turn<'_> {
             return;
         }
         match &self.facts.post {
-            JobFact::Succeeded { .. } => {
-                let message = "every pod runs the new version, and every migration is applied";
-                self.go(Phase::Completed, Reason::AsExpected, message);
-            }
-            JobFact::Failed { message, .. } => {
+            JobFact::Succeeded { migrated, .. } => match self.read_back(migrated.as_ref()) {
+                Ok(()) => {
+                    let message = "every pod runs the new version, and every migration is applied";
+                    self.go(Phase::Completed, Reason::AsExpected, message);
+                }
+                Err(why) => self.go(Phase::Held, Reason::PostMigrationFailed, why),
+            },
+            JobFact::Failed { message, migrated, .. } => {
+                self.read_back(migrated.as_ref()).ok();
                 let message = format!(
                     "the last migrations failed; the pods go on serving. Put the cause right and annotate the Registry with \
                      berth.dev/rollout-retry={}. The Job's last lines: {message}",

@@ -72,6 +72,7 @@ fn some_job() -> impl Draw<Value = JobFact> {
         version: "2.0.0".to_owned(),
         min_version: min_version.map(str::to_owned),
         cannot_rollback,
+        min_level: None,
         pending_pre: Vec::new(),
         pending_post: if has_post { vec!["m".to_owned()] } else { Vec::new() },
     });
@@ -79,12 +80,13 @@ fn some_job() -> impl Draw<Value = JobFact> {
         job: "j".to_owned(),
         code,
         message: "no".to_owned(),
+        migrated: None,
     });
     prop_oneof![
         1 => Just(JobFact::Absent),
         1 => Just(JobFact::Running { trouble: None }),
         1 => failed,
-        6 => option::of(contract).prop_map(|contract| JobFact::Succeeded { digest: None, contract }),
+        6 => option::of(contract).prop_map(|contract| JobFact::Succeeded { digest: None, contract, migrated: None }),
     ]
 }
 
@@ -352,6 +354,7 @@ fn pods_that_somebody_put_back_after_a_roll_out_has_completed_begin_no_other() {
     facts.post = JobFact::Succeeded {
         digest: None,
         contract: None,
+        migrated: None,
     };
     memory = step(&settings(), &memory, &facts, at(2_000_000));
     facts.main = Some(pods("1.0.0", 3));

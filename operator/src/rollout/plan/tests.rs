@@ -1,7 +1,9 @@
 use k8s_openapi::jiff::Timestamp;
 use serde_json::json;
 
-use super::super::facts::{Command, CommandKind, Evidence, Facts, JobFact, LockFact, Pods, Probe, Target, Verdict};
+use super::super::facts::{
+    Command, CommandKind, Evidence, Facts, JobFact, LockFact, Migrated, Pods, Probe, Target, Verdict,
+};
 use super::super::settings::Settings;
 use super::*;
 use crate::api::rollout::status::{Contract, Revision};
@@ -82,10 +84,12 @@ pub(super) fn at_phase(wanted: Phase) -> (Memory, Facts) {
     facts.preflight = JobFact::Succeeded {
         digest: None,
         contract: Some(contract),
+        migrated: None,
     };
     facts.pre = JobFact::Succeeded {
         digest: None,
         contract: None,
+        migrated: None,
     };
     for turn in 0..20_i64 {
         if memory.rollout.as_ref().is_some_and(|state| state.phase == wanted) {
@@ -267,6 +271,7 @@ fn what_is_held_without_a_canary_waits_for_a_person() {
         job: "j".to_owned(),
         code: Some(50),
         message: "half".to_owned(),
+        migrated: None,
     };
     let memory = step(&settings(), &memory, &facts, at(100_000));
 
@@ -281,6 +286,7 @@ fn a_failed_migration_ends_the_roll_out_before_any_pod_has_changed() {
         job: "j".to_owned(),
         code: Some(1),
         message: "no".to_owned(),
+        migrated: None,
     };
 
     assert_eq!(phase(&step(&settings(), &memory, &facts, at(100_000))), Phase::Failed);
@@ -293,6 +299,68 @@ fn the_floor_is_remembered_with_the_phase_whose_job_needs_it() {
     let after = step(&settings(), &memory, &facts, at(1_000_000));
 
     assert_eq!(phase(&after), Phase::PostMigrating);
+    assert_eq!(after.floor.unwrap().version, "2.0.0");
+}
+
+fn migrated(applied: &[&str], level_after: &str, pending: &[&str]) -> JobFact {
+    let ids = |ids: &[&str]| ids.iter().map(ToString::to_string).collect();
+    JobFact::Succeeded {
+        digest: None,
+        contract: None,
+        migrated: Some(Migrated {
+            applied: ids(applied),
+            level_after: Some(level_after.to_owned()),
+            pending: ids(pending),
+        }),
+    }
+}
+
+#[test]
+fn what_the_migrations_say_of_the_database_is_remembered_over_both() {
+    let (memory, mut facts) = at_phase(Phase::PreMigrating);
+    facts.pre = migrated(&["k", "l"], "l", &[]);
+    let before = step(&settings(), &memory, &facts, at(100_000));
+    let (mut memory, mut facts) = at_phase(Phase::Soaking);
+    memory.rollout.as_mut().unwrap().schema = before.rollout.unwrap().schema;
+    memory = step(&settings(), &memory, &facts, at(1_000_000));
+    facts.post = migrated(&["m"], "m", &[]);
+
+    let after = step(&settings(), &memory, &facts, at(1_000_010));
+
+    assert_eq!(phase(&after), Phase::Completed);
+    let read = after.rollout.unwrap().schema.unwrap();
+    assert_eq!(
+        (read.level.as_str(), read.applied),
+        ("m", vec!["k".into(), "l".into(), "m".into()])
+    );
+}
+
+#[test]
+fn a_job_that_ended_well_and_left_migrations_out_changes_no_pod() {
+    let (memory, mut facts) = at_phase(Phase::PreMigrating);
+    facts.pre = migrated(&[], "k", &["l"]);
+
+    let after = step(&settings(), &memory, &facts, at(100_000));
+
+    assert_eq!(phase(&after), Phase::Failed);
+    let state = after.rollout.as_ref().unwrap();
+    assert_eq!(state.reason, "MigrationPending");
+    assert!(state.message.contains("still lacks l"), "{}", state.message);
+    assert_eq!(
+        step(&settings(), &after, &facts, at(100_010)),
+        after,
+        "it is not tried again by itself"
+    );
+}
+
+#[test]
+fn whatever_job_applied_the_last_migrations_the_floor_rises() {
+    let (memory, mut facts) = at_phase(Phase::PreMigrating);
+    facts.pre = migrated(&["k", "m"], "m", &[]);
+
+    let after = step(&settings(), &memory, &facts, at(100_000));
+
+    assert_eq!(memory.floor, None);
     assert_eq!(after.floor.unwrap().version, "2.0.0");
 }
 
