@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::release::ResolvedRelease;
-use super::rollout::status::{HistoryEntry, Refused};
+use super::rollout::status::{HistoryEntry, PendingPost, Refused};
 use super::rollout::{RollbackFloor, RolloutState};
 
 /// What the operator has seen. Nobody else writes it.
@@ -70,6 +70,10 @@ pub struct RegistryStatus {
     /// The lowest version that the Registry may go back to. Absent: nothing stands in the way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollback_floor: Option<RollbackFloor>,
+
+    /// Last migrations of the version that runs, where `migrations.post.policy` leaves them to the next roll-out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending_post: Option<PendingPost>,
 
     /// Versions that were taken back; `berth.dev/rollout-retry` with the name of the roll-out tries one again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

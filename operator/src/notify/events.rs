@@ -4,6 +4,7 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
 use super::{Notification, Version};
+use crate::api::conditions::Reason;
 use crate::api::notifications::NotificationEvent as Event;
 use crate::api::rollout::{Phase, RolloutState};
 use crate::api::{Registry, RegistryStatus};
@@ -72,6 +73,9 @@ fn of_phase(state: &RolloutState) -> Vec<(Event, String)> {
         Phase::MainVerifying => vec![once(Event::Promoted)],
         Phase::Soaking => with(vec![once(Event::Promoted)], has_post, Event::PostMigrationPending),
         Phase::PostMigrating => vec![once(Event::Promoted), once(Event::PostMigrationStarted)],
+        Phase::Completed if state.reason == Reason::PostPending.as_str() => {
+            vec![once(Event::Completed), once(Event::PostMigrationPending)]
+        }
         Phase::Completed => with(vec![once(Event::Completed)], has_post, Event::PostMigrationDone),
         Phase::Paused => vec![(Event::Paused, state.phase_since.0.as_second().to_string())],
         Phase::Held => vec![for_reason(if is_migration(state) {

@@ -11,7 +11,7 @@ use super::facts::{ADOPTED, LockFact};
 use super::sight;
 use super::target::Snapshot;
 use super::view::View;
-use super::world::{self, World};
+use super::world::{self, JobKind, World};
 use crate::api::rollout::RolloutState;
 use crate::api::rollout::lock::LockHeld;
 use crate::api::rollout::status::Revision;
@@ -136,8 +136,8 @@ impl Hands<'_> {
         for snapshot in [&new, &old].into_iter().flatten() {
             self.restore_configuration(snapshot).await?;
         }
-        if let Some(new) = &new {
-            self.start_job(world, state, new).await?;
+        if let Some(kind) = world.job {
+            self.start_job(kind, state, new.as_ref()).await?;
         }
         Box::pin(self.canary(world, state, new.as_ref())).await?;
         let digest = state.to.digest.as_deref();
@@ -167,12 +167,17 @@ impl Hands<'_> {
     }
 
     /// A Job is made once and never changed.
-    async fn start_job(&self, world: World, state: &RolloutState, new: &Snapshot) -> Result<(), Error> {
-        let Some(job) = world.job.and_then(|kind| world::job_of(new, kind, state)) else {
+    async fn start_job(&self, kind: JobKind, state: &RolloutState, new: Option<&Snapshot>) -> Result<(), Error> {
+        let kept = world::revision_of_job(kind, state).and_then(|of| sight::kept(self.view, &of.revision));
+        let Some(made_of) = kept.as_ref().or_else(|| new.filter(|_| kind != JobKind::Earlier)) else {
+            return Ok(());
+        };
+        let Some(job) = world::job_of(made_of, kind, state) else {
             return Ok(());
         };
         let name = job.name_any();
         if !self.observed.jobs.iter().any(|found| found.name_any() == name) {
+            self.restore_configuration(made_of).await?;
             self.cluster.apply(&job, None).await?;
         }
         Ok(())

@@ -36,6 +36,10 @@ pub struct Facts {
     pub pre: JobFact,
     /// Migrations after.
     pub post: JobFact,
+    /// Last migrations of the version before, where they come first.
+    pub earlier: JobFact,
+    /// Whether everything is kept that those which wait are run with.
+    pub can_settle: bool,
     /// The lock.
     pub lock: LockFact,
     /// Why nothing may begin now.
@@ -97,6 +101,8 @@ pub enum JobFact {
         message: String,
         /// What a migration told of itself.
         migrated: Option<Migrated>,
+        /// What a preflight found, where only last migrations that wait speak against the image.
+        contract: Option<Contract>,
     },
     /// It did what it was for.
     Succeeded {

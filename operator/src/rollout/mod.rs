@@ -327,6 +327,7 @@ impl Machine<'_> {
             rollout: next.rollout.clone(),
             rollback_floor: next.floor.clone(),
             refused: next.refused.clone(),
+            pending_post: next.pending_post.clone(),
             history: next.history.clone(),
             schema: schema::read_back(
                 registry.status.as_ref().and_then(|status| status.schema.clone()),
@@ -384,8 +385,11 @@ impl Machine<'_> {
                 made
             }
         };
-        let snapshot = sight::kept(&self.view, &state.to.revision);
-        let runs = record::runs(snapshot.as_ref(), &state, &self.facts(registry));
+        let runs = record::runs(
+            |kind| sight::job_name(&self.view, kind, &state),
+            &state,
+            &self.facts(registry),
+        );
         let before = current.status.as_ref();
         let status = record::status(before, &state, &runs);
         if before == Some(&status) {
@@ -455,7 +459,13 @@ impl Machine<'_> {
         let is_wanted = situation(&self.memory, &self.facts(registry)) == Situation::AsWanted;
         if state.phase.is_final() && is_wanted {
             Box::pin(hands.remove_canary()).await?;
-            hands.prune(&[&pass.target.revision.revision]).await?;
+            let waiting = self.memory.pending_post.as_ref();
+            let needed = waiting.map(|pending| pending.revision.revision.as_str());
+            let needed: Vec<&str> = needed
+                .into_iter()
+                .chain([pass.target.revision.revision.as_str()])
+                .collect();
+            hands.prune(&needed).await?;
             return Ok(Driven::AsWanted);
         }
         let cluster = &pass.context.cluster;

@@ -29,6 +29,8 @@ struct Preflight {
 #[derive(Deserialize)]
 struct Problem {
     #[serde(default)]
+    code: String,
+    #[serde(default)]
     message: String,
     #[serde(default)]
     remedy: String,
@@ -78,6 +80,16 @@ pub(super) fn contract(text: &str) -> Option<Contract> {
         pending_pre: said.database.pending_pre,
         pending_post: said.database.pending_post,
     })
+}
+
+/// What an image says against which nothing speaks but last migrations that another version left.
+pub(super) fn waiting_contract(text: &str) -> Option<Contract> {
+    let said: Preflight = last_object(text)?;
+    let only_waits = said
+        .problems
+        .iter()
+        .all(|problem| matches!(problem.code.as_str(), "DependencyPending" | "RequiredStopSkipped"));
+    contract(text).filter(|_| only_waits && !said.problems.is_empty())
 }
 
 /// What `berth-registry migrate` says. A result without a list of what was applied is none.
@@ -157,6 +169,21 @@ mod tests {
         assert_eq!(migrated(r#"{"engine": "postgres", "applied": ["7", "#), None);
         assert_eq!(migrated(r#"{"version": "1.4.0", "problems": []}"#), None);
         assert_eq!(migrated(""), None);
+    }
+
+    #[test]
+    fn an_image_that_only_lacks_last_migrations_of_another_says_what_it_is() {
+        let of = |codes: &[&str]| {
+            let problems = codes
+                .iter()
+                .map(|code| json!({"code": code, "message": "m", "remedy": "r"}));
+            let told = json!({"version": "2.0.0", "problems": problems.collect::<Vec<_>>()});
+            waiting_contract(&told.to_string()).map(|contract| contract.version)
+        };
+
+        assert_eq!(of(&["DependencyPending"]).as_deref(), Some("2.0.0"));
+        assert_eq!(of(&["RequiredStopSkipped", "PostgresTooOld"]), None);
+        assert_eq!(of(&[]), None);
     }
 
     #[test]

@@ -5,8 +5,7 @@ use kube::{Resource, ResourceExt};
 use serde_json::json;
 
 use super::facts::{Facts, JobFact};
-use super::target::Snapshot;
-use super::world::{self, JobKind};
+use super::world::JobKind;
 use crate::api::Registry;
 use crate::api::rollout::record::{
     MigrationRun, RegistryRef, RegistryRolloutSpec, RegistryRolloutStatus, TimelineEntry,
@@ -79,6 +78,8 @@ pub fn status(
     status.strategy = Some(state.strategy);
     status.contract.clone_from(&state.contract);
     status.schema.clone_from(&state.schema);
+    status.settles.clone_from(&state.settles);
+    status.settled = state.settled;
     status.commands.clone_from(&state.commands);
     status.approved.clone_from(&state.approved);
     status.step = state.step;
@@ -154,14 +155,15 @@ fn remediation(state: &RolloutState) -> Option<i64> {
 }
 
 /// What the Jobs of a roll-out came to.
-pub fn runs(snapshot: Option<&Snapshot>, state: &RolloutState, facts: &Facts) -> Vec<MigrationRun> {
+pub fn runs(name: impl Fn(JobKind) -> Option<String>, state: &RolloutState, facts: &Facts) -> Vec<MigrationRun> {
     let kinds = [
         (JobKind::Preflight, &facts.preflight),
+        (JobKind::Earlier, &facts.earlier),
         (JobKind::Pre, &facts.pre),
         (JobKind::Post, &facts.post),
     ];
     let run = |(kind, fact): (JobKind, &JobFact)| {
-        let job = world::job_name(snapshot?, kind, state)?;
+        let job = name(kind)?;
         let exit_code = match fact {
             JobFact::Absent => return None,
             JobFact::Running { .. } => None,
@@ -178,6 +180,7 @@ pub fn runs(snapshot: Option<&Snapshot>, state: &RolloutState, facts: &Facts) ->
             (Some(told), ..) => told.applied,
             (None, JobKind::Pre, JobFact::Succeeded { .. }) => contract.pending_pre,
             (None, JobKind::Post, JobFact::Succeeded { .. }) => contract.pending_post,
+            (None, JobKind::Earlier, JobFact::Succeeded { .. }) => state.settles.clone().unwrap_or_default().migrations,
             _ => Vec::new(),
         };
         Some(MigrationRun {
@@ -229,6 +232,8 @@ pub fn restored(record: &RegistryRollout) -> Option<RolloutState> {
         locks: Vec::new(),
         contract: status.contract.clone(),
         schema: status.schema.clone(),
+        settles: status.settles.clone(),
+        settled: status.settled,
         commands: status.commands.clone(),
         approved: status.approved.clone(),
         decisions: Vec::new(),

@@ -8,7 +8,7 @@ use kube::ResourceExt;
 use super::commands;
 use super::evidence::{PodAddress, Stage};
 use super::facts::{ApprovalFact, Evidence, Facts, JobFact, LockFact, Pods, Target};
-use super::printed::{contract, migrated, problems};
+use super::printed::{contract, migrated, problems, waiting_contract};
 use super::target::{self, Snapshot};
 use super::view::View;
 use super::world::{self, JobKind};
@@ -74,6 +74,8 @@ pub fn facts(read: Read<'_>, rollout: Option<&RolloutState>, told: Told) -> Fact
         preflight: job(JobKind::Preflight),
         pre: job(JobKind::Pre),
         post: job(JobKind::Post),
+        earlier: job(JobKind::Earlier),
+        can_settle: can_settle(registry, view),
         lock: told.lock,
         frozen: told.frozen,
         evidence: told.evidence,
@@ -150,15 +152,25 @@ fn restarts(pod: &Pod) -> i32 {
 
 fn job_fact(read: Read<'_>, rollout: Option<&RolloutState>, target: &Target, kind: JobKind) -> JobFact {
     let Some(state) = rollout else { return JobFact::Absent };
-    let revision = &state.to.revision;
-    let snapshot = kept(read.view, revision).filter(|_| target.has_jobs);
-    let Some(name) = snapshot.and_then(|snapshot| world::job_name(&snapshot, kind, state)) else {
+    let Some(name) = job_name(read.view, kind, state).filter(|_| target.has_jobs) else {
         return JobFact::Absent;
     };
     let Some(job) = read.observed.jobs.iter().find(|job| job.name_any() == name) else {
         return JobFact::Absent;
     };
     fact_of(job, kind, read, &state.to.image)
+}
+
+/// Name of the Job of that kind, where everything is kept that it is made of.
+pub fn job_name(view: &View, kind: JobKind, state: &RolloutState) -> Option<String> {
+    let revision = world::revision_of_job(kind, state)?;
+    world::job_name(&kept(view, &revision.revision)?, kind, state)
+}
+
+fn can_settle(registry: &Registry, view: &View) -> bool {
+    let pending = registry.status.as_ref().and_then(|status| status.pending_post.as_ref());
+    let kept = pending.and_then(|pending| kept(view, &pending.revision.revision));
+    kept.is_some_and(|kept| kept.post.is_some())
 }
 
 fn fact_of(job: &Job, kind: JobKind, read: Read<'_>, image: &str) -> JobFact {
@@ -180,6 +192,9 @@ fn fact_of(job: &Job, kind: JobKind, read: Read<'_>, image: &str) -> JobFact {
                 code: ended.map(|end| end.exit_code),
                 message: problems.or_else(words).unwrap_or(message),
                 migrated: result(ended),
+                contract: ended
+                    .filter(|_| kind == JobKind::Preflight)
+                    .and_then(|end| waiting_contract(end.message.as_deref()?)),
                 job: name.clone(),
             }
         }

@@ -16,7 +16,7 @@ use super::plan::{main_is_new, standing};
 use super::settings::Settings;
 use super::target::{self, Snapshot};
 use crate::api::conditions::Reason;
-use crate::api::rollout::status::Trigger;
+use crate::api::rollout::status::{Revision, Trigger};
 use crate::api::rollout::{ApprovalStep, Phase, RolloutState, Strategy};
 use crate::labels::{self, COMPONENT, Component, IMAGE_DIGEST, REVISION, STAGE, names};
 use crate::locks::TOKEN_LABEL;
@@ -45,6 +45,8 @@ pub enum JobKind {
     Pre,
     /// After.
     Post,
+    /// Those of the version before, before all of these.
+    Earlier,
 }
 
 impl JobKind {
@@ -53,7 +55,7 @@ impl JobKind {
         match self {
             Self::Preflight => "preflight",
             Self::Pre => "pre",
-            Self::Post => "post",
+            Self::Post | Self::Earlier => "post",
         }
     }
 }
@@ -86,7 +88,9 @@ fn has_canary(state: &RolloutState) -> bool {
 fn job(settings: &Settings, state: &RolloutState) -> Option<JobKind> {
     match state.phase {
         Phase::Preflight if state.trigger != Trigger::Configuration => Some(JobKind::Preflight),
-        Phase::PreMigrating if !settings.external => Some(JobKind::Pre),
+        Phase::PreMigrating if settings.external => None,
+        Phase::PreMigrating if state.settles.is_some() && !state.settled => Some(JobKind::Earlier),
+        Phase::PreMigrating => Some(JobKind::Pre),
         Phase::PostMigrating => Some(JobKind::Post),
         _ => None,
     }
@@ -221,7 +225,15 @@ fn template_of(snapshot: &Snapshot, kind: JobKind) -> Option<&Job> {
     match kind {
         JobKind::Preflight => snapshot.preflight.as_ref(),
         JobKind::Pre => snapshot.pre.as_ref(),
-        JobKind::Post => snapshot.post.as_ref(),
+        JobKind::Post | JobKind::Earlier => snapshot.post.as_ref(),
+    }
+}
+
+/// What a Job of that kind is run with: the new version, or the one before.
+pub fn revision_of_job(kind: JobKind, state: &RolloutState) -> Option<&Revision> {
+    match kind {
+        JobKind::Preflight | JobKind::Pre | JobKind::Post => Some(&state.to),
+        JobKind::Earlier => state.settles.as_ref().map(|pending| &pending.revision),
     }
 }
 
@@ -233,7 +245,8 @@ pub fn job_of(snapshot: &Snapshot, kind: JobKind, state: &RolloutState) -> Optio
         job.labels_mut().insert(TOKEN_LABEL.to_owned(), lock.token.clone());
     }
     if let Some(spec) = &mut job.spec {
-        target::pin(&mut spec.template, state.to.digest.as_deref());
+        let digest = revision_of_job(kind, state)?.digest.as_deref();
+        target::pin(&mut spec.template, digest);
     }
     Some(job)
 }

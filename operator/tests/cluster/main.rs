@@ -26,6 +26,7 @@ mod modes;
 mod no_effect;
 mod overrides;
 mod policies;
+mod post_migrations;
 mod quiet;
 mod reconcile;
 mod rollout;

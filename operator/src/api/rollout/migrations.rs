@@ -60,7 +60,7 @@ pub struct PreMigrations {
 #[serde(rename_all = "camelCase")]
 pub struct PostMigrations {
     /// `AfterSoak`: when the new version has run well for `soak`. `Immediate`: at once. `Manual`: when a person says
-    /// `promote`. `WithNextRelease`: with the next roll-out. Absent: `AfterSoak`.
+    /// `promote`. `WithNextRelease`: before the migrations of the next newer version, with this version's image. Absent: `AfterSoak`.
     #[serde(default)]
     pub policy: PostPolicy,
 

@@ -12,7 +12,9 @@ use serde::{Deserialize, Serialize};
 
 use super::phase::Phase;
 use super::settings::{ApprovalStep, Strategy};
-use super::status::{Contract, DecisionTaken, Measurement, Revision, SchemaRead, Trigger, Weight, is_zero};
+use super::status::{
+    Contract, DecisionTaken, Measurement, PendingPost, Revision, SchemaRead, Trigger, Weight, is_zero,
+};
 
 /// The record of one roll-out. The operator writes it; nobody else needs to.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -151,6 +153,14 @@ pub struct RegistryRolloutStatus {
     /// What its migrations have done to the database, as they told when they ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schema: Option<SchemaRead>,
+
+    /// Last migrations of the version before, which this roll-out runs first, with that version's image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settles: Option<PendingPost>,
+
+    /// Whether those are applied.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub settled: bool,
 
     /// The last command of each kind that was obeyed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -111,6 +111,14 @@ pub struct RolloutState {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schema: Option<SchemaRead>,
 
+    /// Last migrations of the version before, which this roll-out runs first, with that version's image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settles: Option<PendingPost>,
+
+    /// Whether those are applied.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub settled: bool,
+
     /// The last command of each kind that was obeyed, as `name value`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8), inner(length(max = 700)))]
@@ -295,6 +303,28 @@ pub struct Contract {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 1000), inner(length(max = 64)))]
     pub pending_post: Vec<String>,
+}
+
+/// Last migrations of a version that wait for the roll-out of the next one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PendingPost {
+    /// The roll-out that left them.
+    #[schemars(length(max = 63))]
+    pub rollout: String,
+    /// Image and configuration that run them. What they are made of is kept until then.
+    pub revision: Revision,
+    /// Version of the image, as it says itself.
+    #[schemars(length(max = 128))]
+    pub version: String,
+    /// The lowest version that works once they are applied. Absent: that one itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
+    pub min_version: Option<String>,
+    /// The migrations.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 1000), inner(length(max = 64)))]
+    pub migrations: Vec<String>,
 }
 
 /// The database after a migration, as the migration read it back.

@@ -160,6 +160,7 @@ pub fn status(registry: &Registry, stage: &Stage, seen: Seen<'_>, now: Timestamp
         rollout: before.rollout,
         rollback_floor: before.rollback_floor,
         refused: before.refused,
+        pending_post: before.pending_post,
         history: before.history,
     };
     status.phase = rollouts::phase(&status).to_owned();

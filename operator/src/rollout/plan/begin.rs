@@ -115,6 +115,8 @@ fn started(memory: &Memory, facts: &Facts, is_retry: bool, now: Timestamp) -> Ro
         locks: Vec::new(),
         contract: None,
         schema: None,
+        settles: None,
+        settled: false,
         commands: Vec::new(),
         approved: Vec::new(),
         decisions: Vec::new(),
@@ -233,6 +235,11 @@ impl Turn<'_> {
             }
             JobFact::Failed {
                 code: Some(MUST_NOT),
+                contract: Some(contract),
+                ..
+            } if self.settleable(Some(&contract.version)).is_some() => return self.learn(None, Some(contract.clone())),
+            JobFact::Failed {
+                code: Some(MUST_NOT),
                 message,
                 ..
             } => {
@@ -297,6 +304,7 @@ impl Turn<'_> {
             LockFact::Held(locks) => {
                 self.state.locks.clone_from(locks);
                 if self.facts.target.has_jobs && !self.settings.external {
+                    self.take_up_pending();
                     let message = "the database is migrated; the pods change after that";
                     self.go(Phase::PreMigrating, Reason::Migrating, message);
                 } else {
@@ -317,6 +325,9 @@ impl Turn<'_> {
         if self.has_lost_lock() {
             return;
         }
+        if self.state.settles.is_some() && !self.state.settled {
+            return self.settle();
+        }
         match &self.facts.pre {
             JobFact::Succeeded { digest, migrated, .. } => {
                 if self.state.to.digest.is_none() {
@@ -332,6 +343,7 @@ impl Turn<'_> {
                 message,
                 job,
                 migrated,
+                ..
             } => {
                 // What was applied stays applied, so a word of what is missing changes nothing here.
                 self.read_back(migrated.as_ref()).ok();

@@ -88,11 +88,7 @@ impl Turn<'_> {
             return self.go(Phase::Completed, Reason::AsExpected, "every pod runs the new version");
         }
         match self.settings.post {
-            PostPolicy::Immediate => self.ask_or(ApprovalStep::PostMigrations),
-            PostPolicy::WithNextRelease => {
-                let message = "every pod runs the new version; its last migrations are run with the next roll-out";
-                self.go(Phase::Completed, Reason::PostPending, message);
-            }
+            PostPolicy::Immediate | PostPolicy::WithNextRelease => self.ask_or(ApprovalStep::PostMigrations),
             PostPolicy::AfterSoak => {
                 let message = "every pod runs the new version; it is watched before migrations that end the way back";
                 self.go(Phase::Soaking, Reason::Soaking, message);
@@ -132,6 +128,9 @@ impl Turn<'_> {
 
     /// The floor is written with the phase, so before the Job that needs it.
     pub(super) fn migrate_after(&mut self) {
+        if self.settings.post == PostPolicy::WithNextRelease {
+            return self.postpone();
+        }
         let contract = self.state.contract.clone().unwrap_or_default();
         self.raise_floor_after(&contract.pending_post);
         let message = "migrations that the old version would not stand are run";

@@ -11,6 +11,7 @@
 pub mod begin;
 mod canary;
 mod main;
+mod pending;
 mod side;
 
 use std::time::Duration;
@@ -22,7 +23,7 @@ use super::facts::{Facts, LockFact, Pods};
 use super::settings::Settings;
 use crate::api::RegistryStatus;
 use crate::api::conditions::{Reason, shortened};
-use crate::api::rollout::status::{Counters, DecisionTaken, HistoryEntry, Refused};
+use crate::api::rollout::status::{Counters, DecisionTaken, HistoryEntry, PendingPost, Refused};
 use crate::api::rollout::{ApprovalStep, Phase, RollbackFloor, RollbackMode, RolloutState, Strategy};
 
 /// How many ended roll-outs the status names.
@@ -51,6 +52,8 @@ pub struct Memory {
     pub refused: Vec<Refused>,
     /// What has ended.
     pub history: Vec<HistoryEntry>,
+    /// Last migrations that wait for the next version.
+    pub pending_post: Option<PendingPost>,
 }
 
 impl Memory {
@@ -61,6 +64,7 @@ impl Memory {
             floor: status.rollback_floor.clone(),
             refused: status.refused.clone(),
             history: status.history.clone(),
+            pending_post: status.pending_post.clone(),
         })
     }
 
@@ -224,6 +228,9 @@ impl Turn<'_> {
             at: self.time(),
             by: state.requested_by.clone(),
         };
+        if state.phase == Phase::Completed {
+            self.forget_pending();
+        }
         self.memory.history.insert(0, entry);
         self.memory.history.truncate(HISTORY);
     }

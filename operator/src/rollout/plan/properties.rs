@@ -81,6 +81,7 @@ fn some_job() -> impl Draw<Value = JobFact> {
         code,
         message: "no".to_owned(),
         migrated: None,
+        contract: None,
     });
     prop_oneof![
         1 => Just(JobFact::Absent),
@@ -189,6 +190,8 @@ impl Moment {
         facts.target.revision = revision(self.target);
         (facts.main, facts.canary) = (self.main.clone(), self.canary.clone());
         (facts.preflight, facts.pre, facts.post) = (preflight, pre, post);
+        facts.earlier = facts.post.clone();
+        facts.can_settle = self.can_rebuild_old;
         facts.lock = self.lock.clone();
         facts.can_rebuild_old = self.can_rebuild_old;
         facts.frozen = self.frozen.then(|| "frozen".to_owned());
@@ -283,8 +286,9 @@ fn runs_a_wrong_job(settings: &Settings, after: &Memory) -> Option<String> {
     let state = after.rollout.as_ref()?;
     match world(settings, state, 3).job? {
         JobKind::Preflight | JobKind::Pre => main_is_new(state).then(|| "a migration before after the pods".to_owned()),
+        JobKind::Earlier if main_is_new(state) => Some("what comes first after the pods".to_owned()),
         JobKind::Post if !main_is_new(state) => Some("a migration after before the pods".to_owned()),
-        JobKind::Post => after
+        JobKind::Post | JobKind::Earlier => after
             .floor
             .is_none()
             .then(|| "a last migration without a floor".to_owned()),

@@ -53,6 +53,8 @@ pub(super) fn facts() -> Facts {
         preflight: JobFact::Absent,
         pre: JobFact::Absent,
         post: JobFact::Absent,
+        earlier: JobFact::Absent,
+        can_settle: true,
         lock: LockFact::Held(Vec::new()),
         frozen: None,
         evidence: None,
@@ -272,6 +274,7 @@ fn what_is_held_without_a_canary_waits_for_a_person() {
         code: Some(50),
         message: "half".to_owned(),
         migrated: None,
+        contract: None,
     };
     let memory = step(&settings(), &memory, &facts, at(100_000));
 
@@ -287,6 +290,7 @@ fn a_failed_migration_ends_the_roll_out_before_any_pod_has_changed() {
         code: Some(1),
         message: "no".to_owned(),
         migrated: None,
+        contract: None,
     };
 
     assert_eq!(phase(&step(&settings(), &memory, &facts, at(100_000))), Phase::Failed);
@@ -302,7 +306,7 @@ fn the_floor_is_remembered_with_the_phase_whose_job_needs_it() {
     assert_eq!(after.floor.unwrap().version, "2.0.0");
 }
 
-fn migrated(applied: &[&str], level_after: &str, pending: &[&str]) -> JobFact {
+pub(super) fn migrated(applied: &[&str], level_after: &str, pending: &[&str]) -> JobFact {
     let ids = |ids: &[&str]| ids.iter().map(ToString::to_string).collect();
     JobFact::Succeeded {
         digest: None,

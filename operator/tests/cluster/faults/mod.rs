@@ -66,7 +66,7 @@ fn script() -> Play {
     });
     Play {
         preflight: Some(contract),
-        canary_never_serves: false,
+        ..Play::default()
     }
 }
 

@@ -107,14 +107,17 @@ pub(crate) async fn meddle<K: berth_operator::cluster::Object>(fixture: &Fixture
 pub(crate) struct Play {
     /// What preflights print.
     pub(crate) preflight: Option<Value>,
+    /// What other Jobs print, by a part of their names.
+    pub(crate) printed: Vec<(&'static str, Value)>,
     /// What the pods of `<name>-canary` do.
     pub(crate) canary_never_serves: bool,
 }
 
 /// The part of all controllers, once: Jobs that were made end, Deployments that were changed have their pods.
 pub(crate) async fn play(fixture: &Fixture, name: &str, as_said: &Play) {
-    if let Some(contract) = &as_said.preflight {
-        end_preflights(fixture, contract).await;
+    let preflight = as_said.preflight.clone().map(|contract| ("-preflight-", contract));
+    for (jobs, printed) in preflight.iter().chain(&as_said.printed) {
+        end_jobs(fixture, jobs, printed).await;
     }
     finish_jobs(fixture).await;
     complete_rollout(fixture, name).await;
@@ -123,18 +126,18 @@ pub(crate) async fn play(fixture: &Fixture, name: &str, as_said: &Play) {
     }
 }
 
-/// A pod of each preflight that runs has ended, and printed `contract`.
-async fn end_preflights(fixture: &Fixture, contract: &Value) {
+/// A pod of each Job of such a name that runs has ended, and printed that.
+async fn end_jobs(fixture: &Fixture, jobs: &str, printed: &Value) {
     for job in fixture.list::<Job>().await {
         let ended = job.status.as_ref().is_some_and(|status| status.conditions.is_some());
-        if ended || !job.name_any().contains("-preflight-") {
+        if ended || !job.name_any().contains(jobs) {
             continue;
         }
         let pod = format!("{}-pod", job.name_any());
         if fixture.api::<Pod>().get_opt(&pod).await.unwrap().is_none() {
             pod_of(fixture, &job, &pod).await;
         }
-        let terminated = json!({"exitCode": 0, "message": contract.to_string(), "startedAt": AT, "finishedAt": AT});
+        let terminated = json!({"exitCode": 0, "message": printed.to_string(), "startedAt": AT, "finishedAt": AT});
         let container = json!({
             "name": "migrate", "image": "i", "imageID": "", "ready": false, "restartCount": 0,
             "state": {"terminated": terminated},
