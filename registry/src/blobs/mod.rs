@@ -18,6 +18,7 @@ mod list;
 mod memory;
 mod multipart;
 mod parts;
+mod proved;
 mod providers;
 mod read;
 mod signing;
@@ -42,12 +43,13 @@ use multipart::Multipart;
 use object_store::{ObjectStore, ObjectStoreExt};
 use oci::Digest;
 use parts::Plan;
+use proved::{Expected, Proved};
 use providers::Bucket;
 use signing::Signing;
 use small::Small;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 /// Where the bytes are.
@@ -89,6 +91,7 @@ pub struct BlobStore {
     /// Absent: nobody but us can read the objects.
     signing: Option<Signing>,
     small: Arc<Small>,
+    proved: Arc<Proved>,
 }
 
 #[derive(Debug, Clone)]
@@ -120,6 +123,7 @@ impl BlobStore {
                     name: "filesystem",
                     signing: None,
                     small: Arc::default(),
+                    proved: Arc::default(),
                 });
             }
             Target::S3(s3) => reach_s3(s3)?,
@@ -138,6 +142,7 @@ impl BlobStore {
             name: reached.name,
             signing: Some(signing),
             small: Arc::default(),
+            proved: Arc::default(),
         })
     }
 
@@ -216,6 +221,25 @@ impl BlobStore {
             Kind::Filesystem(filesystem) => filesystem.read(key, range).await,
             Kind::Multipart(multipart) => read::open(multipart.objects(), &multipart.path(key)?, range).await,
         }
+    }
+
+    /// True when an object was read whole not long ago, and its bytes were those of its digest.
+    pub fn is_proved(&self, key: &str) -> bool {
+        self.proved.has(key, Instant::now())
+    }
+
+    /// All of an object. Its last bytes come only when all of them hash to its digest.
+    ///
+    /// # Errors
+    /// As [`BlobStore::read`]; the stream fails with `Damaged` when its bytes are not those of the digest.
+    pub async fn read_and_prove(&self, key: &str, size: u64, digest: &Digest) -> Result<BlobBody, Error> {
+        let body = self.read(key, 0..size).await?;
+        let expected = Expected {
+            key: key.to_owned(),
+            size,
+            digest: *digest,
+        };
+        Ok(proved::compared(body, expected, Arc::clone(&self.proved)))
     }
 
     /// All of an object that has no more than [`SMALL`] bytes: those that hash to its digest, or an error.

@@ -2,7 +2,7 @@
 
 use super::error::Error;
 use bytes::Bytes;
-use futures::{Stream, StreamExt, stream};
+use futures::{Stream, StreamExt, TryStreamExt, stream};
 use object_store::{GetOptions, GetRange, ObjectStore, path::Path};
 use std::ops::Range;
 use std::pin::Pin;
@@ -14,6 +14,12 @@ pub struct BlobBody(Pin<Box<dyn Stream<Item = Result<Bytes, Error>> + Send>>);
 impl BlobBody {
     pub(super) fn of(pieces: impl Stream<Item = Result<Bytes, Error>> + Send + 'static) -> Self {
         Self(Box::pin(pieces))
+    }
+
+    /// The same bytes; whoever watches is told of an error in their midst.
+    #[must_use]
+    pub fn watched(self, failed: impl FnMut(&Error) + Send + 'static) -> Self {
+        Self(self.0.inspect_err(failed).boxed())
     }
 }
 

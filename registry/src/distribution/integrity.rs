@@ -126,9 +126,10 @@ impl Distribution {
         if blob.corrupt || !is_its_own || !self.integrity.may_mark(self.now()) {
             return;
         }
+        let hash = blob.size <= SMALL || matches!(failed, blobs::Error::Damaged { .. });
         let (distribution, blob) = (self.clone(), blob.clone());
         self.afterwards.spawn(async move {
-            if let Err(error) = distribution.mark_if_wrong(&blob).await {
+            if let Err(error) = distribution.mark_if_wrong(&blob, hash).await {
                 let error = &error as &dyn std::error::Error;
                 tracing::warn!(digest = %blob.digest, error, "blob is perhaps corrupt, and was not marked");
             }
@@ -142,22 +143,20 @@ impl Distribution {
         Ok(since.is_some_and(|since| since.saturating_add(micros_of(YOUNG)) <= self.now()))
     }
 
-    async fn mark_if_wrong(&self, blob: &Blob) -> Result<(), Error> {
+    /// Looks at the size, and at the bytes too where they are few or are what is suspected.
+    async fn mark_if_wrong(&self, blob: &Blob, hash: bool) -> Result<(), Error> {
         // A store that is not there has no object either.
         self.blobs.probe().await?;
         if !self.is_settled(blob).await? {
             return Ok(());
         }
-        if self.blobs.size(&blob.object_key).await? != Some(blob.size) || self.is_small_and_damaged(blob).await? {
+        if self.blobs.size(&blob.object_key).await? != Some(blob.size) || (hash && self.is_damaged(blob).await?) {
             self.mark_corrupt(&blob.digest, &blob.object_key, "read").await?;
         }
         Ok(())
     }
 
-    async fn is_small_and_damaged(&self, blob: &Blob) -> Result<bool, Error> {
-        if blob.size > SMALL {
-            return Ok(false);
-        }
+    async fn is_damaged(&self, blob: &Blob) -> Result<bool, Error> {
         let hashed = self.blobs.hash(&blob.object_key, blob.size, blob.digest.algorithm());
         Ok(hashed.await? != blob.digest)
     }

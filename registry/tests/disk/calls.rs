@@ -1,7 +1,9 @@
 //! System calls that fail, that are interrupted, that are slow.
 
 use crate::content::bytes;
+use crate::serve::program;
 use crate::server::Disk;
+use crate::shim::{self, Shim};
 use reqwest::StatusCode;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
@@ -25,7 +27,7 @@ async fn refuses_while(calls: &str, how: &str) {
     disk.serves_what_it_acknowledged().await;
     assert_eq!(disk.push(2, BLOB).await, StatusCode::CREATED, "{calls} {how}");
     assert_eq!(disk.push(3, BLOB).await, StatusCode::CREATED, "{calls} {how}");
-    let next = &mut crate::serve::program(folder.path(), &["serve"]);
+    let next = &mut program(folder.path(), &["serve"]);
     disk.serve.signal("TERM");
     let disk = disk.followed_by(next);
     disk.serves_what_it_acknowledged().await;
@@ -56,6 +58,30 @@ async fn calls_that_are_interrupted_are_made_again() {
     drop(tampering);
 
     disk.serves_what_it_acknowledged().await;
+}
+
+#[tokio::test]
+async fn writes_that_take_less_than_they_are_given_are_gone_on_with() {
+    let (folder, library) = (tempfile::tempdir().unwrap(), shim::build());
+    let data = folder.path().join("data");
+    let shim = Shim {
+        library: &library.path().join("shim.so"),
+        root: folder.path(),
+    };
+    // It makes the database and its journals in halves, too.
+    let mut disk = Disk::start(&data, &mut shim.writing_halves(program(&data, &["serve"])));
+
+    for seed in 0..5 {
+        assert_eq!(disk.push(seed, BLOB).await, StatusCode::CREATED);
+    }
+    assert!(disk.push_image(5, BLOB).await.is_some());
+
+    disk.serves_what_it_acknowledged().await;
+    disk.serve.signal("TERM");
+    let disk = disk.followed_by(&mut program(&data, &["serve"]));
+    disk.serves_what_it_acknowledged().await;
+    let images = disk.promised();
+    disk.serves(&images).await;
 }
 
 #[tokio::test]

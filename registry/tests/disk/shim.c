@@ -1,5 +1,6 @@
-/* Put before the C library of a server (LD_PRELOAD): writes down what changes below a folder, and ends the process at the
- * n-th call that makes a name or bytes durable. What the tests of power.rs make of it is told there. */
+/* Put before the C library of a server (LD_PRELOAD): writes down what changes below a folder, ends the process at the n-th
+ * call that makes a name or bytes durable, and writes less than it is given. What the tests make of it is told in power.rs,
+ * every.rs and calls.rs. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -20,12 +21,14 @@ static pthread_mutex_t turn = PTHREAD_MUTEX_INITIALIZER;
 static const char *root;
 static int journal = -1;
 static long last_call, calls;
+static int halves;
 
 #define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
 
 __attribute__((constructor)) static void begin(void) {
     const char *to = getenv("SHIM_JOURNAL"), *call = getenv("SHIM_KILL_AT");
     root = getenv("SHIM_ROOT");
+    halves = getenv("SHIM_HALVES") != NULL;
     if (to) journal = syscall(SYS_openat, AT_FDCWD, to, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     if (call) last_call = atol(call);
 }
@@ -86,9 +89,15 @@ int mkdir(const char *path, mode_t mode) {
     return made;
 }
 
+/* How much of so much is written at once. */
+static size_t taken(size_t length) {
+    return halves && length > 1 ? length / 2 : length;
+}
+
 ssize_t write(int fd, const void *bytes, size_t length) {
     char path[PATH_MAX];
-    if (journal < 0 || !path_of(fd, path)) return REAL(write)(fd, bytes, length);
+    if ((journal < 0 && !halves) || !path_of(fd, path)) return REAL(write)(fd, bytes, length);
+    length = taken(length);
     pthread_mutex_lock(&turn);
     off_t at = lseek(fd, 0, SEEK_CUR);
     ssize_t written = REAL(write)(fd, bytes, length);
@@ -100,7 +109,8 @@ ssize_t write(int fd, const void *bytes, size_t length) {
 #define PWRITE(name)                                                             \
     ssize_t name(int fd, const void *bytes, size_t length, off_t at) {           \
         char path[PATH_MAX];                                                     \
-        if (journal < 0 || !path_of(fd, path)) return REAL(name)(fd, bytes, length, at); \
+        if ((journal < 0 && !halves) || !path_of(fd, path)) return REAL(name)(fd, bytes, length, at); \
+        length = taken(length);                                                  \
         pthread_mutex_lock(&turn);                                               \
         ssize_t written = REAL(name)(fd, bytes, length, at);                     \
         if (written > 0) record('W', path, at, bytes, written);                  \

@@ -36,6 +36,13 @@ impl Shim<'_> {
         program
     }
 
+    /// Half of each write gets to the file.
+    pub(crate) fn writing_halves(&self, program: Command) -> Command {
+        let mut program = self.before(program);
+        program.env("SHIM_HALVES", "1");
+        program
+    }
+
     /// Kills the program at its n-th call that makes something durable, or gives, moves or takes a name.
     pub(crate) fn killing_at(&self, call: u32, program: Command) -> Command {
         let mut program = self.before(program);

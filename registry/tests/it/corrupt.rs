@@ -1,6 +1,6 @@
 //! Damaged blobs as clients and operators meet them: errors that tell the truth, a push that heals, a scrub beside servers.
 
-use crate::support::content::{image, sha256};
+use crate::support::content::{bytes, image, sha256};
 use crate::support::objects::Objects;
 use crate::support::serve::{Serve, program};
 use crate::support::stores::{count, execute};
@@ -8,7 +8,7 @@ use crate::support::{TestRegistry, error_code};
 use berth_registry::config::{Config, Database, Storage};
 use berth_registry::server::scrub::{Event, Report, Scrub, Verify, scrub};
 use oci::{Digest, media_type};
-use reqwest::StatusCode;
+use reqwest::{Method, StatusCode};
 use std::net::TcpListener;
 use std::process::Output;
 use std::time::Duration;
@@ -153,6 +153,57 @@ async fn a_small_blob_with_other_bytes_is_never_served_and_is_marked() {
 
     assert_eq!(first.status(), StatusCode::SERVICE_UNAVAILABLE);
     is_marked(&registry).await;
+}
+
+/// Pushes a large blob, and flips a bit of it in the store.
+async fn push_and_flip(registry: &TestRegistry, objects: &Objects, seed: u64) -> (Vec<u8>, Digest) {
+    let content = bytes(seed, 3_000_000);
+    let digest = registry.push_blob(REPOSITORY, &content).await;
+    let mut flipped = content.clone();
+    flipped[1_500_000] ^= 1;
+    objects.overwrite(&digest, &flipped).await;
+    grow_older(registry).await;
+    (content, digest)
+}
+
+#[tokio::test]
+async fn a_large_blob_with_one_wrong_bit_never_comes_whole_is_marked_and_healed_by_a_push() {
+    let registry = TestRegistry::start().await;
+    let objects = Objects::open(&registry.config).await;
+    let (content, digest) = push_and_flip(&registry, &objects, 1).await;
+
+    let pulled = registry.get(&blob(&digest)).await;
+
+    assert_eq!(pulled.content_length(), Some(3_000_000));
+    assert!(
+        pulled.bytes().await.is_err(),
+        "the connection breaks before the last byte"
+    );
+    is_marked(&registry).await;
+    assert_eq!(
+        registry.get(&blob(&digest)).await.status(),
+        StatusCode::INTERNAL_SERVER_ERROR
+    );
+    registry.push_blob(REPOSITORY, &content).await;
+    for _ in 0..2 {
+        let pulled = registry.get(&blob(&digest)).await;
+        assert!(pulled.bytes().await.unwrap() == content);
+    }
+}
+
+#[tokio::test]
+async fn a_range_that_is_all_of_a_damaged_blob_never_comes_whole_either() {
+    let registry = TestRegistry::start().await;
+    let objects = Objects::open(&registry.config).await;
+    let (_, digest) = push_and_flip(&registry, &objects, 2).await;
+
+    let everything = registry
+        .request(Method::GET, &blob(&digest))
+        .header("range", "bytes=0-");
+    let pulled = everything.send().await.unwrap();
+
+    assert_eq!(pulled.status(), StatusCode::PARTIAL_CONTENT);
+    assert!(pulled.bytes().await.is_err());
 }
 
 async fn is_marked(registry: &TestRegistry) {

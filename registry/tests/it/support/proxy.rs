@@ -39,6 +39,8 @@ pub(crate) enum Call {
     Head,
     List,
     Delete,
+    /// Of a multipart upload (S3, GCS; Azure forgets by itself).
+    Abort,
     Other,
 }
 
@@ -104,6 +106,7 @@ struct Shared {
     /// Told of every reply that is held.
     held: Notify,
     late: Mutex<Vec<(Method, Url, HeaderMap, Bytes)>>,
+    obeyed: Mutex<Vec<Call>>,
 }
 
 /// A running proxy; it ends with the value.
@@ -133,6 +136,7 @@ pub(crate) async fn registry_behind_a_proxy() -> (TestRegistry, Proxy) {
         planned: Mutex::default(),
         held: Notify::new(),
         late: Mutex::default(),
+        obeyed: Mutex::default(),
     });
     let mut serving = JoinSet::new();
     serving.spawn(accept(listener, Arc::clone(&shared)));
@@ -171,6 +175,12 @@ impl Proxy {
             statuses.push(answer.unwrap().status());
         }
         statuses
+    }
+
+    /// How many calls of this kind the store has obeyed.
+    pub(crate) fn obeyed(&self, call: Call) -> usize {
+        let obeyed = self.shared.obeyed.lock().unwrap();
+        obeyed.iter().filter(|known| **known == call).count()
     }
 
     /// Goes wrong no more.
@@ -276,6 +286,7 @@ impl Shared {
         headers: &HeaderMap,
         body: Bytes,
     ) -> Result<Response<Body>, Error> {
+        let asked = call(method, &target.as_str().parse().unwrap());
         let mut headers = headers.clone();
         headers.remove(http::header::CONTENT_LENGTH);
         let mut request = self.client.request(method.clone(), target).headers(headers);
@@ -283,6 +294,9 @@ impl Shared {
             request = request.body(body);
         }
         let answer = request.send().await.map_err(Error::other)?;
+        if answer.status().is_success() {
+            self.obeyed.lock().unwrap().push(asked);
+        }
         let mut passed = Response::new(Body::empty());
         *passed.status_mut() = answer.status();
         *passed.headers_mut() = answer.headers().clone();
@@ -401,6 +415,7 @@ fn call(method: &Method, uri: &Uri) -> Call {
         (&Method::POST, None) if has("uploadId") => Call::Complete,
         (&Method::POST, None) if has("delete") => Call::Delete,
         (&Method::HEAD, _) => Call::Head,
+        (&Method::DELETE, None) if has("uploadId") => Call::Abort,
         // Azure deletes by batches, and one object as well.
         (&Method::POST, Some("batch")) | (&Method::DELETE, _) => Call::Delete,
         (&Method::GET, Some("list")) => Call::List,

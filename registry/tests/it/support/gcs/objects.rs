@@ -3,14 +3,15 @@
 use super::Asked;
 use axum::body::{Body, Bytes};
 use axum::response::Response;
+use berth_registry::clock::Clock;
 use http::{HeaderMap, Method, StatusCode, header};
+use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write;
 
 /// Of a part that is not the last.
 const LEAST_PART: usize = 5 * 1024 * 1024;
 const MOST_PARTS: u32 = 10_000;
-const MODIFIED: &str = "Sun, 22 Nov 2026 12:00:00 GMT";
 const GENERATION: &str = "x-goog-generation";
 
 /// Why a request is not carried out.
@@ -31,6 +32,7 @@ struct Object {
     body: Bytes,
     generation: u64,
     etag: String,
+    modified: Timestamp,
 }
 
 #[derive(Debug, Default)]
@@ -90,6 +92,7 @@ impl Objects {
             body,
             generation,
             etag: etag.clone(),
+            modified: Timestamp::from_microsecond(Clock::default().now()).unwrap(),
         };
         self.stored.insert(key, object);
         (generation, etag)
@@ -128,7 +131,8 @@ impl Objects {
                 with(part, "content-range", &format!("bytes {start}-{}/{size}", end - 1))
             }
         };
-        let found = with(with(found, "etag", &object.etag), "last-modified", MODIFIED);
+        let modified = object.modified.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+        let found = with(with(found, "etag", &object.etag), "last-modified", &modified);
         let mut found = with(found, GENERATION, &object.generation.to_string());
         if asked.method == Method::HEAD {
             *found.body_mut() = Body::empty();
@@ -203,11 +207,11 @@ impl Objects {
                 folders.insert(format!("{prefix}{folder}{delimiter}"));
                 continue;
             }
-            let (size, etag) = (object.body.len(), &object.etag);
+            let (size, etag, modified) = (object.body.len(), &object.etag, object.modified);
             write!(
                 told,
                 "<Contents><Key>{key}</Key><Size>{size}</Size><ETag>{etag}</ETag>\
-                 <LastModified>2026-11-22T12:00:00Z</LastModified></Contents>"
+                 <LastModified>{modified:.0}</LastModified></Contents>"
             )
             .unwrap();
         }
