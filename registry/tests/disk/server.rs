@@ -120,6 +120,16 @@ impl Disk {
         Some(())
     }
 
+    /// The same with few bytes, so that a row is most of it; `None` when there is no answer.
+    pub(crate) async fn try_push_small(&mut self, seed: u64) -> Option<StatusCode> {
+        let content = bytes(seed, 100);
+        let status = self.try_push(&content).await.ok()?.status();
+        if status == StatusCode::CREATED {
+            self.acknowledged.push(content);
+        }
+        Some(status)
+    }
+
     /// Kills the server behind a tracer, if it still lives.
     pub(crate) fn kill_what_it_runs(&self) {
         let tracer = self.serve.pid();

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 const BLOB: usize = 400_000;
 /// Only the first call fails, as the system tells of a page that is lost only once.
 const ONCE: &str = "error=EIO:when=1";
+/// More than what fills a log.
+const MOST_PUSHES: u64 = 2000;
 
 /// Where the calls of a push that are to fail are made, and what the server says of them.
 struct Fault {
@@ -80,6 +82,31 @@ async fn rows_that_the_disk_does_not_take_end_the_server() {
         told: "the database's log",
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_log_that_the_disk_does_not_take_into_the_database_ends_the_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut disk = Disk::plain(folder.path());
+    let tampering = disk.tamper_at("fsync,fdatasync", ONCE, &[folder.path().join("berth.sqlite3")]);
+
+    // Nobody waits for a fold: the pushes until then are acknowledged, and are in the log.
+    let mut pushed = 0;
+    while pushed < MOST_PUSHES && disk.try_push_small(pushed).await == Some(StatusCode::CREATED) {
+        pushed += 1;
+    }
+
+    assert!((10..MOST_PUSHES).contains(&pushed), "{pushed}");
+    let ended = disk.serve.ends();
+    drop(tampering);
+    assert_eq!(ended.code(), Some(1), "{}", disk.serve.said);
+    let last = disk.serve.said.lines().last().unwrap_or_default();
+    assert!(
+        last.starts_with("error: could not make the database's file durable"),
+        "{last}"
+    );
+    let disk = disk.followed_by(&mut program(folder.path(), &["serve"]));
+    disk.serves_what_it_acknowledged().await;
 }
 
 #[tokio::test]

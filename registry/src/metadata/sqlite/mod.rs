@@ -3,6 +3,7 @@
 //! Statements run where they are called, on the caller's thread: one costs microseconds, and handing it to a thread of
 //! its own costs several times that. What can wait for a disk, the commit, does not run there.
 
+mod fold;
 mod log;
 mod readers;
 mod run;

@@ -5,8 +5,9 @@
 //! time have had their turn; only then any of them is told. A commit that fails, fails for all of them.
 
 use super::super::standing::Commits;
+use super::fold::Folding;
 use super::run::{Failure, failure};
-use super::{log, open_to_write};
+use super::{fold, log, open_to_write};
 use crate::syncs::Syncs;
 use rusqlite::Connection;
 use std::path::Path;
@@ -27,6 +28,7 @@ pub(in crate::metadata) struct Writer {
     commits: Arc<Commits>,
     committing: TaskTracker,
     syncs: Syncs,
+    folding: Arc<Folding>,
 }
 
 struct State {
@@ -53,8 +55,10 @@ const LAZY: Duration = Duration::from_millis(20);
 impl Writer {
     pub(in crate::metadata) fn open(path: &Path) -> Result<Self, sqlx::Error> {
         let (commits, syncs) = (Arc::<Commits>::default(), Syncs::default());
+        let connection = open_to_write(path)?;
+        fold::count_pages(&connection);
         let state = State {
-            connection: Some(open_to_write(path)?),
+            connection: Some(connection),
             commits: Arc::clone(&commits),
             syncs: syncs.clone(),
             group: None,
@@ -63,6 +67,7 @@ impl Writer {
             state: Arc::new(Mutex::new(state)),
             commits,
             committing: TaskTracker::new(),
+            folding: Arc::new(Folding::new(path.to_path_buf(), syncs.clone())),
             syncs,
         })
     }
@@ -107,18 +112,45 @@ impl Writer {
     pub(in crate::metadata) async fn close(&self) {
         self.committing.close();
         self.committing.wait().await;
+        self.folding.close();
         let mut state = self.state.lock().await;
         drop(state.connection.take());
     }
 
     /// Commits the group when those who wait already have had their turn.
     async fn commit_group(self) {
-        let mut state = self.state.lock_owned().await;
+        let mut state = Arc::clone(&self.state).lock_owned().await;
         // The disk may take its time.
-        let committing = tokio::task::spawn_blocking(move || state.commit());
-        if let Err(panicked) = committing.await {
-            tracing::error!(error = &panicked as &dyn std::error::Error, "commit not finished");
+        let committing = tokio::task::spawn_blocking(move || {
+            state.commit();
+            fold::pages()
+        });
+        match committing.await {
+            Ok(pages) if self.folding.begins(pages) => {
+                let tasks = self.committing.clone();
+                tasks.spawn(self.fold());
+            }
+            Ok(_) => {}
+            Err(panicked) => tracing::error!(error = &panicked as &dyn std::error::Error, "commit not finished"),
         }
+    }
+
+    /// Folds the log into the file; what a long one has left, while nobody writes.
+    async fn fold(self) {
+        let folding = Arc::clone(&self.folding);
+        let folded = tokio::task::spawn_blocking(move || folding.beside()).await;
+        if !folded.unwrap_or_else(|error| panicked(&error)) {
+            return;
+        }
+        let mut state = self.state.lock_owned().await;
+        let folding = self.folding;
+        let rest = tokio::task::spawn_blocking(move || {
+            state.commit();
+            if let Ok(connection) = state.connection() {
+                folding.rest(connection);
+            }
+        });
+        rest.await.unwrap_or_else(|error| panicked(&error));
     }
 }
 
@@ -186,6 +218,14 @@ impl State {
             group.outcome.send_replace(Some(outcome));
         }
     }
+}
+
+fn panicked<T: Default>(error: &tokio::task::JoinError) -> T {
+    tracing::error!(
+        error = error as &dyn std::error::Error,
+        "the database's log was not folded"
+    );
+    T::default()
 }
 
 /// A transaction's turn with the connection. Dropped without [`Turn::commit`], nothing of it remains.
@@ -363,6 +403,28 @@ mod tests {
         writer.close().await;
 
         assert_eq!(rows(&folder), 1);
+    }
+
+    #[tokio::test]
+    async fn the_log_is_folded_and_begun_anew_while_rows_come_and_are_read() {
+        let (writer, folder) = writer();
+        write(&writer, "CREATE TABLE t (n BLOB)").await.unwrap();
+        // 60 MB of pages, in all.
+        for _ in 0..150 {
+            let several = (0..4).map(|_| write(&writer, "INSERT INTO t VALUES (zeroblob(100000))"));
+            for written in join_all(several).await {
+                written.unwrap();
+            }
+            rows(&folder);
+        }
+
+        let length = |name: &str| std::fs::metadata(folder.path().join(name)).unwrap().len();
+        assert!(length("file-wal") < 30_000_000, "{}", length("file-wal"));
+        assert!(length("file") > 30_000_000, "{}", length("file"));
+        assert_eq!(rows(&folder), 600);
+        writer.close().await;
+        assert!(length("file") > 60_000_000, "{}", length("file"));
+        assert_eq!(rows(&folder), 600);
     }
 
     #[tokio::test]
