@@ -7,8 +7,9 @@ use super::manifests::StoredManifest;
 use super::postgres::Pool;
 use super::repositories::{self, RepositoryKey};
 use super::session::{Durability, Reader, Tx};
+use super::snapshots::Snapshots;
 use super::sqlite::{Readers, Writer};
-use super::standing::Standing;
+use super::standing::{Clock, Standing};
 use super::statement::Engine;
 use crate::staging;
 use crate::syncs::Syncs;
@@ -69,7 +70,8 @@ pub struct PostgresOptions {
     pub password: Option<String>,
     /// PEM file of the certificate authority for `sslmode=verify-ca` and `verify-full`.
     pub ca_file: Option<PathBuf>,
-    /// The most connections that requests get; one more is for probes, and one for migrations while they run.
+    /// The most connections that requests get. One more is for probes, one for the question whether anything was committed,
+    /// and one for migrations while they run.
     pub max_connections: u32,
 }
 
@@ -114,12 +116,12 @@ pub enum ConnectError {
 pub struct Metadata {
     pools: Pools,
     known: Arc<Known>,
-    /// Absent where others may commit, too.
-    standing: Option<Arc<Standing>>,
+    standing: Arc<Standing>,
 }
 
 /// Besides those for requests, each engine has a connection for probes, so that a busy server does not look dead, and
-/// PostgreSQL one for migrations. All are opened when they are needed.
+/// PostgreSQL one for the question whether anything was committed and one for migrations. All are opened when they are
+/// needed.
 #[derive(Clone)]
 enum Pools {
     /// One writer, so that nobody waits inside SQLite's lock, and readers that never wait for it.
@@ -130,6 +132,7 @@ enum Pools {
     },
     Postgres {
         requests: Arc<Pool>,
+        snapshots: Arc<Pool>,
         probe: Arc<Pool>,
         migrations: Arc<Pool>,
     },
@@ -151,14 +154,14 @@ impl Metadata {
             Target::Sqlite(path) => connect_sqlite(path)?,
             Target::Postgres(options) => connect_postgres(options).await?,
         };
-        let standing = match &pools {
-            Pools::Sqlite { writer, .. } => Some(Arc::new(Standing::new(writer.commits()))),
-            Pools::Postgres { .. } => None,
+        let clock = match &pools {
+            Pools::Sqlite { writer, .. } => Clock::Counted(writer.commits()),
+            Pools::Postgres { snapshots, .. } => Clock::Asked(Snapshots::of(Arc::clone(snapshots))),
         };
         Ok(Self {
             pools,
             known: Arc::default(),
-            standing,
+            standing: Arc::new(Standing::new(clock)),
         })
     }
 
@@ -230,10 +233,7 @@ impl Metadata {
         key: (&RepositoryName, &Reference),
         ask: impl Future<Output = Result<Arc<StoredManifest>, E>> + Send,
     ) -> Result<Arc<StoredManifest>, E> {
-        match &self.standing {
-            Some(standing) => standing.manifest((key.0.clone(), key.1.clone()), ask).await,
-            None => ask.await,
-        }
+        self.standing.manifest((key.0.clone(), key.1.clone()), ask).await
     }
 
     /// The same for a repository's blob.
@@ -245,10 +245,7 @@ impl Metadata {
         key: (&RepositoryName, &Digest),
         ask: impl Future<Output = Result<Granted, E>> + Send,
     ) -> Result<Granted, E> {
-        match &self.standing {
-            Some(standing) => standing.linked((key.0.clone(), *key.1), ask).await,
-            None => ask.await,
-        }
+        self.standing.linked((key.0.clone(), *key.1), ask).await
     }
 
     /// Begins a transaction that may write. No call to storage or to another host while it is open.
@@ -319,10 +316,11 @@ impl Metadata {
             }
             Pools::Postgres {
                 requests,
+                snapshots,
                 probe,
                 migrations,
             } => {
-                for pool in [probe, migrations, requests] {
+                for pool in [probe, migrations, snapshots, requests] {
                     pool.close().await;
                 }
             }
@@ -378,6 +376,7 @@ async fn connect_postgres(settings: &PostgresOptions) -> Result<Pools, ConnectEr
     let most = usize::try_from(settings.max_connections).unwrap_or(usize::MAX);
     Ok(Pools::Postgres {
         requests: Pool::new(options.clone(), most),
+        snapshots: Pool::new(options.clone(), 1),
         probe: Pool::new(options.clone(), 1),
         migrations: Pool::new(options.disable_statement_logging(), 1),
     })

@@ -52,7 +52,10 @@ statements! {
              AND EXISTS (SELECT 1 FROM repositories r
                          WHERE r.namespace_id = $1 AND r.id = $2 AND r.path = $4 AND r.deleted_at IS NULL)",
     );
-    BY_TAG = Statement::both(
+    // PostgreSQL: the limits keep the planner from making a join of this, which it would begin with every manifest of the
+    // repository. The time is asked for so that it cannot answer from the index of tags by manifest alone, where one
+    // name is to be found only by reading all of a repository's.
+    BY_TAG = Statement::each(
         "manifests.by_tag",
         "SELECT m.digest, m.media_type, m.payload
          FROM tags t
@@ -61,6 +64,16 @@ statements! {
              AND m.namespace_id = $1 AND m.repository_id = $2 AND m.deleted_at IS NULL
              AND EXISTS (SELECT 1 FROM repositories r
                          WHERE r.namespace_id = $1 AND r.id = $2 AND r.path = $4 AND r.deleted_at IS NULL)",
+        "SELECT m.digest, m.media_type, m.payload, t.updated_at
+         FROM (SELECT manifest_digest, updated_at FROM tags
+               WHERE namespace_id = $1 AND repository_id = $2 AND name = $3
+               LIMIT 1) AS t
+         CROSS JOIN LATERAL (SELECT digest, media_type, payload FROM manifests
+                             WHERE namespace_id = $1 AND repository_id = $2 AND digest = t.manifest_digest
+                                 AND deleted_at IS NULL
+                             LIMIT 1) AS m
+         WHERE EXISTS (SELECT 1 FROM repositories r
+                       WHERE r.namespace_id = $1 AND r.id = $2 AND r.path = $4 AND r.deleted_at IS NULL)",
     );
     // The key-share lock holds each row until this transaction has referenced it. A foreign key takes the same lock,
     // but only looks whether the row is there, not at deleted_at: whoever sets that locks the row FOR UPDATE first.

@@ -31,6 +31,7 @@ pub mod reviews;
 pub mod scrub;
 mod server;
 mod session;
+mod snapshots;
 mod sqlite;
 mod standing;
 mod statement;
@@ -69,6 +70,7 @@ fn every_statement() -> impl Iterator<Item = &'static statement::Statement> {
         reviews::ALL,
         scrub::ALL,
         server::ALL,
+        snapshots::ALL,
         tags::ALL,
         tombstones::ALL,
         uploads::ALL,

@@ -1,10 +1,11 @@
 //! Answers that still stand: nothing has been committed since they were read.
 //!
-//! Only of the embedded engine, every commit to whose file goes through this process. With PostgreSQL another replica may
-//! commit at any time, so there every question is asked.
+//! Every commit to the file of the embedded engine goes through this process, which counts them. With PostgreSQL another
+//! replica may commit at any time, so there the server is asked ([`Snapshots`]).
 
 use super::blobs::Granted;
 use super::manifests::StoredManifest;
+use super::snapshots::Snapshots;
 use oci::{Digest, Reference, RepositoryName};
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -47,6 +48,25 @@ impl Drop for UnderWay<'_> {
     }
 }
 
+/// What knows of every commit.
+#[derive(Debug)]
+pub(super) enum Clock {
+    /// Those of this process.
+    Counted(Arc<Commits>),
+    /// Those of a server.
+    Asked(Snapshots),
+}
+
+impl Clock {
+    /// A number that no commit leaves as it is, as of a moment after the call.
+    async fn now(&self) -> Option<u64> {
+        match self {
+            Self::Counted(commits) => commits.now(),
+            Self::Asked(snapshots) => snapshots.now().await,
+        }
+    }
+}
+
 /// The manifest that a tag or digest of a repository names.
 type ManifestKey = (RepositoryName, Reference);
 /// A repository's blob.
@@ -55,13 +75,13 @@ type BlobKey = (RepositoryName, Digest);
 /// The answers to the questions that pulls ask most.
 #[derive(Debug)]
 pub(super) struct Standing {
-    commits: Arc<Commits>,
+    commits: Clock,
     manifests: Memory<ManifestKey, Arc<StoredManifest>>,
     blobs: Memory<BlobKey, Granted>,
 }
 
 impl Standing {
-    pub(super) fn new(commits: Arc<Commits>) -> Self {
+    pub(super) fn new(commits: Clock) -> Self {
         Self {
             commits,
             manifests: Memory::new(MANIFESTS),
@@ -74,8 +94,9 @@ impl Standing {
         key: ManifestKey,
         ask: impl Future<Output = Result<Arc<StoredManifest>, E>> + Send,
     ) -> Result<Arc<StoredManifest>, E> {
+        let now = self.commits.now().await;
         self.manifests
-            .recall_or(&self.commits, key, ask, |found| found.payload.len())
+            .recall_or(now, key, ask, |found| found.payload.len())
             .await
     }
 
@@ -84,8 +105,9 @@ impl Standing {
         key: BlobKey,
         ask: impl Future<Output = Result<Granted, E>> + Send,
     ) -> Result<Granted, E> {
+        let now = self.commits.now().await;
         self.blobs
-            .recall_or(&self.commits, key, ask, |found| found.blob.object_key.len())
+            .recall_or(now, key, ask, |found| found.blob.object_key.len())
             .await
     }
 }
@@ -127,12 +149,11 @@ impl<K: Eq + Hash + Send + Sync, V: Clone + Send + Sync> Memory<K, V> {
     /// The answer that stands, or else what `ask` gives; only success is remembered.
     async fn recall_or<E>(
         &self,
-        commits: &Commits,
+        now: Option<u64>,
         key: K,
         ask: impl Future<Output = Result<V, E>> + Send,
         weigh: fn(&V) -> usize,
     ) -> Result<V, E> {
-        let now = commits.now();
         if let Some(value) = now.and_then(|now| self.recall(&key, now)) {
             return Ok(value);
         }
@@ -178,7 +199,7 @@ mod tests {
 
     async fn recalled(memory: &Memory<u32, String>, commits: &Commits, key: u32, fresh: &str) -> String {
         let ask = async { Ok::<_, Infallible>(fresh.to_owned()) };
-        let Ok(answer) = memory.recall_or(commits, key, ask, String::len).await;
+        let Ok(answer) = memory.recall_or(commits.now(), key, ask, String::len).await;
         answer
     }
 
@@ -214,7 +235,7 @@ mod tests {
             drop(commits.begin());
             Ok::<_, Infallible>("perhaps old".to_owned())
         };
-        let Ok(first) = memory.recall_or(&commits, 1, ask, String::len).await;
+        let Ok(first) = memory.recall_or(commits.now(), 1, ask, String::len).await;
         assert_eq!(first, "perhaps old");
 
         assert_eq!(recalled(&memory, &commits, 1, "new").await, "new");

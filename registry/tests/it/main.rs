@@ -28,6 +28,7 @@ mod scrub;
 mod settings;
 mod slow_clients;
 mod sparse;
+mod standing;
 mod store_faults;
 mod superseded;
 mod support;
