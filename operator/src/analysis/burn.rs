@@ -1,14 +1,18 @@
 //! Whether the error budget burns, after every pod was replaced.
 //!
-//! The long window is the proof, the short one says that it still goes on. Both must be over.
+//! The long window is the proof, the short one says that it still goes on. Both must be over. What is shorter than its
+//! name, because the pods have not served for so long, has few requests: so the proof is one of numbers too.
 
 use std::time::Duration;
 
-use super::interval::Share;
+use super::interval::{Share, Z_FAIL};
 use super::judge::FLOOR;
 
 /// Hours of the budget.
 const BUDGET: Duration = Duration::from_hours(720);
+
+/// Where every second request is bad, no objective is kept.
+const HIGHEST: f64 = 0.5;
 
 /// Two windows, and the share of the budget that may be gone at the end of the long one.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -35,13 +39,6 @@ pub const PAIRS: [Pair; 2] = [
     },
 ];
 
-/// The pair that can wait until the morning.
-pub const SLOW: Pair = Pair {
-    long: Duration::from_hours(72),
-    short: Duration::from_hours(6),
-    budget: 0.1,
-};
-
 /// What the windows of a pair say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Burn {
@@ -59,14 +56,18 @@ impl Pair {
         self.budget * BUDGET.as_secs_f64() / self.long.as_secs_f64()
     }
 
+    /// The highest share of bad requests for an objective such as 0.99: never so high that nothing is over it.
+    pub fn limit(&self, objective: f64) -> f64 {
+        (self.factor() * (1.0 - objective)).min(HIGHEST)
+    }
+
     /// What the two windows say for an objective such as 0.99.
     pub fn judge(&self, objective: f64, long: Share, short: Share) -> Burn {
         if long.n < FLOOR || short.n < FLOOR {
             return Burn::NoData;
         }
-        let limit = self.factor() * (1.0 - objective);
-        let is_over = |share: Share| share.value() > limit;
-        if is_over(long) && is_over(short) {
+        let limit = self.limit(objective);
+        if long.wilson(Z_FAIL).lower > limit && short.value() > limit {
             Burn::Burning
         } else {
             Burn::Quiet
@@ -85,9 +86,10 @@ mod tests {
 
     #[test]
     fn the_factors_are_the_usual_ones() {
-        let factors = [PAIRS[0], PAIRS[1], SLOW].map(|pair| format!("{:.3}", pair.factor()));
+        let factors = PAIRS.map(|pair| format!("{:.3}", pair.factor()));
 
-        assert_eq!(factors, ["14.400", "6.000", "1.000"]);
+        assert_eq!(factors, ["14.400", "6.000"]);
+        assert!((PAIRS[0].limit(0.9) - HIGHEST).abs() < 1e-9);
     }
 
     #[test]
@@ -98,9 +100,11 @@ mod tests {
         assert_eq!(PAIRS[0].judge(0.99, burning, calm), Burn::Quiet);
         assert_eq!(PAIRS[0].judge(0.99, calm, burning), Burn::Quiet);
         assert_eq!(
-            PAIRS[1].judge(0.99, Share::new(1000.0, 70.0), Share::new(1000.0, 70.0)),
+            PAIRS[1].judge(0.99, Share::new(1000.0, 90.0), Share::new(1000.0, 70.0)),
             Burn::Burning
         );
+        let by_chance = Share::new(20.0, 4.0);
+        assert_eq!(PAIRS[0].judge(0.99, by_chance, by_chance), Burn::Quiet);
     }
 
     #[test]

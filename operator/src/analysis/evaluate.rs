@@ -57,7 +57,7 @@ pub fn evaluate(objectives: &Objectives, canary: &Sample, main: Option<&Sample>)
 }
 
 /// What forbids to conclude anything from a sample.
-fn unusable(sample: &Sample, stage: &'static str) -> Vec<CheckResult> {
+pub(super) fn unusable(sample: &Sample, stage: &'static str) -> Vec<CheckResult> {
     let mut found = Vec::new();
     let mut add = |check: &str, verdict, why, detail: String| {
         found.push(CheckResult::plain(check, stage, verdict, why, &detail));
@@ -261,7 +261,7 @@ fn class_check(class: RouteClass) -> String {
 }
 
 /// The share of answers that did not satisfy: a tolerated one is half of one, and a failed one is one however fast.
-fn slowness(counts: &Counts, speed: &Speed) -> Result<Share, Unclean> {
+pub(super) fn slowness(counts: &Counts, speed: &Speed) -> Result<Share, Unclean> {
     if counts.total <= 0.0 {
         return Ok(Share::default());
     }
@@ -307,7 +307,7 @@ fn code_check(check: String, canary: Share, main: Share, allowed: f64) -> Option
     })
 }
 
-fn sum(shares: impl Iterator<Item = Share>) -> Share {
+pub(super) fn sum(shares: impl Iterator<Item = Share>) -> Share {
     let (n, bad) = shares.fold((0.0, 0.0), |(n, bad), share| (n + share.n, bad + share.bad));
     Share::new(n, bad)
 }

@@ -11,7 +11,8 @@
 //! | [`pods`] | what the pods themselves show: restarts, memory |
 //! | [`gate`] | several looks, one decision |
 //! | [`trial`] | whether the gate can fail at all |
-//! | [`burn`] | whether the error budget burns, after every pod was replaced |
+//! | [`burn`] | how fast the error budget may burn, after every pod was replaced |
+//! | [`watch`](mod@watch) | whether it burns faster |
 
 pub mod burn;
 pub mod evaluate;
@@ -23,10 +24,12 @@ pub mod pods;
 pub mod sample;
 pub mod trial;
 pub mod verdict;
+pub mod watch;
 
 #[cfg(test)]
 mod tests;
 
+pub use burn::Burn;
 pub use evaluate::evaluate;
 pub use gate::{Bake, Conclusion, Evidence, Synthetic, conclude};
 pub use objectives::{InvalidThreshold, Objectives};

@@ -59,6 +59,8 @@ pub enum Why {
     PodsNotReady,
     /// Requests ended in a panic.
     Panicked,
+    /// The error budget burns too fast.
+    BudgetBurning,
 }
 
 /// One check of one look.
@@ -143,6 +145,7 @@ impl Why {
             Self::PodsEnded => "PodsEnded",
             Self::PodsNotReady => "PodsNotReady",
             Self::Panicked => "Panicked",
+            Self::BudgetBurning => "BudgetBurning",
         }
     }
 }

@@ -198,6 +198,8 @@ pub enum Reason {
     ProgressDeadlineExceeded,
     /// The canary is worse than it may be.
     CanaryFailing,
+    /// All pods are new, and more requests fail or are slow than the error budget allows.
+    BudgetBurning,
     /// The operator's own pushes or pulls failed.
     ProbeFailed,
     /// Old and new version are both bad.
@@ -299,6 +301,7 @@ impl Reason {
             Self::Superseded => "Superseded",
             Self::ProgressDeadlineExceeded => "ProgressDeadlineExceeded",
             Self::CanaryFailing => "CanaryFailing",
+            Self::BudgetBurning => "BudgetBurning",
             Self::ProbeFailed => "ProbeFailed",
             Self::SharedOutage => "SharedOutage",
             Self::QueryError => "QueryError",
@@ -342,7 +345,7 @@ impl Reason {
     ];
 
     /// The reasons that a roll-out can have.
-    pub const OF_ROLLOUTS: [Self; 43] = [
+    pub const OF_ROLLOUTS: [Self; 44] = [
         Self::AsExpected,
         Self::Migrating,
         Self::MigrationFailed,
@@ -379,6 +382,7 @@ impl Reason {
         Self::Superseded,
         Self::ProgressDeadlineExceeded,
         Self::CanaryFailing,
+        Self::BudgetBurning,
         Self::ProbeFailed,
         Self::SharedOutage,
         Self::QueryError,

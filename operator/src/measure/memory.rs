@@ -150,20 +150,25 @@ impl Memory {
         self.pods.retain(|pod, _| is_there(pod));
     }
 
-    /// What was counted in the last `window`. `now` is any time that only grows.
-    pub fn counted(&mut self, now: Duration, window: Duration) -> Counters {
+    /// What was counted in the last `window`; of one that is longer than the memory, all that is remembered. `now` is any
+    /// time that only grows.
+    pub fn counted(&self, now: Duration, window: Duration) -> Counters {
         let begin = now.saturating_sub(window);
         let before = self.past.iter().rev().find(|(at, _)| *at <= begin);
-        let counted = before.map_or_else(|| self.sum.clone(), |(_, sum)| self.sum.minus(sum));
+        before.map_or_else(|| self.sum.clone(), |(_, sum)| self.sum.minus(sum))
+    }
+
+    /// Remembers what was counted until now.
+    pub fn mark(&mut self, now: Duration) {
         self.past.push_back((now, self.sum.clone()));
         if self.past.len() > KEPT {
             let old = KEPT / 2;
             let mut place = 0;
             self.past.retain(|_| {
                 place += 1;
-                place > old || place % 2 == 0
+                // The first of all stays: a window that begins with it is no longer than it says.
+                place > old || place % 2 == 1
             });
         }
-        counted
     }
 }

@@ -68,10 +68,28 @@ impl Source {
     /// # Errors
     /// When the source does not answer, or not with what can be understood whole.
     pub async fn sample(&self, target: &Target) -> Result<Sample, MeasureError> {
-        match self {
-            Self::Prometheus(prometheus) => Box::pin(prometheus.sample(target)).await,
-            Self::Pods(pods) => Ok(Box::pin(pods.sample(target)).await),
+        let mut samples = self.samples(target, &[target.window]).await?;
+        Ok(samples.pop().unwrap_or_default())
+    }
+
+    /// The same in each of `windows`, in their order, in place of the target's own.
+    ///
+    /// # Errors
+    /// When the source does not answer one of the questions, or not with what can be understood whole.
+    pub async fn samples(&self, target: &Target, windows: &[Duration]) -> Result<Vec<Sample>, MeasureError> {
+        let prometheus = match self {
+            Self::Prometheus(prometheus) => prometheus,
+            Self::Pods(pods) => return Ok(Box::pin(pods.samples(target, windows)).await),
+        };
+        let mut samples = Vec::with_capacity(windows.len());
+        for window in windows {
+            let target = Target {
+                window: *window,
+                ..target.clone()
+            };
+            samples.push(Box::pin(prometheus.sample(&target)).await?);
         }
+        Ok(samples)
     }
 }
 

@@ -48,10 +48,11 @@ impl Pods {
         })
     }
 
-    /// Asks every pod of `target`, and counts what was asked of them since the last times.
+    /// Asks every pod of `target` once, and counts what was asked of them in each of `windows`.
     ///
-    /// A pod that does not answer is one that is not seen, which never passes.
-    pub async fn sample(&self, target: &Target) -> Sample {
+    /// A pod that does not answer is one that is not seen, which never passes. A window that is longer than the memory is as
+    /// long as that.
+    pub async fn samples(&self, target: &Target, windows: &[Duration]) -> Vec<Sample> {
         let asked = target
             .pods
             .iter()
@@ -71,24 +72,31 @@ impl Pods {
                 Err(trouble) => troubles.push(format!("{}: {trouble}", pod.name)),
             }
         }
-        let counted = stage.memory.counted(now.duration_since(self.begun), target.window);
+        let since_begun = now.duration_since(self.begun);
         let interval = stage
             .last
             .replace(now)
             .map_or(Duration::ZERO, |last| now.duration_since(last));
-        Sample {
-            age: (seen > 0).then_some(Duration::ZERO),
-            interval,
-            targets_seen: seen,
-            targets_expected: u32::try_from(target.pods.len()).unwrap_or(u32::MAX),
-            panics: counted.get(super::memory::Place::Panics),
-            classes: counted.classes(),
-            query: if troubles.is_empty() {
-                "/metrics of each pod".to_owned()
-            } else {
-                troubles.join("; ")
-            },
-        }
+        let query = if troubles.is_empty() {
+            "/metrics of each pod".to_owned()
+        } else {
+            troubles.join("; ")
+        };
+        let counted = windows.iter().map(|window| {
+            let counted = stage.memory.counted(since_begun, *window);
+            Sample {
+                age: (seen > 0).then_some(Duration::ZERO),
+                interval,
+                targets_seen: seen,
+                targets_expected: u32::try_from(target.pods.len()).unwrap_or(u32::MAX),
+                panics: counted.get(super::memory::Place::Panics),
+                classes: counted.classes(),
+                query: query.clone(),
+            }
+        });
+        let counted = counted.collect();
+        stage.memory.mark(since_begun);
+        counted
     }
 
     async fn ask(&self, pod: &Pod, target: &Target) -> Result<Shown, String> {

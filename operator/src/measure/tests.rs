@@ -176,7 +176,9 @@ fn requests(count: f64) -> Counters {
 }
 
 fn counted(memory: &mut Memory, now: u64, window: u64) -> f64 {
-    let counted = memory.counted(Duration::from_secs(now), Duration::from_secs(window));
+    let now = Duration::from_secs(now);
+    let counted = memory.counted(now, Duration::from_secs(window));
+    memory.mark(now);
     counted.get(Place::Total(RouteClass::BlobRead))
 }
 

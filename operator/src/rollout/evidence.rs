@@ -104,6 +104,13 @@ impl Schedule {
     }
 }
 
+/// Since when the requests to those pods count: the canary's since it has served with its share, the others' since all of
+/// them are new.
+pub fn since(state: &RolloutState, pods: Stage) -> Timestamp {
+    let baking = state.baking_since.as_ref().filter(|_| pods == Stage::Canary);
+    baking.unwrap_or(&state.phase_since).0
+}
+
 /// Which pods are looked at in that state, if any are.
 pub fn stage(state: &RolloutState) -> Option<Stage> {
     match state.phase {

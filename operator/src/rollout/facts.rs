@@ -2,6 +2,7 @@
 
 use k8s_openapi::jiff::Timestamp;
 
+pub use crate::analysis::Burn;
 use crate::api::rollout::lock::LockHeld;
 use crate::api::rollout::status::{Contract, Measurement, Revision};
 use crate::api::rollout::{ApprovalStep, Decision, Strategy};
@@ -148,6 +149,8 @@ pub struct Evidence {
     pub verdict: Verdict,
     /// What the operator's own requests came to.
     pub probe: Probe,
+    /// Whether the error budget burns; of pods that all clients use.
+    pub burn: Burn,
     /// In numbers.
     pub measurements: Vec<Measurement>,
     /// For people: what was found.

@@ -303,7 +303,7 @@ impl Machine<'_> {
             state,
             stage: pods,
             pods: addresses(self.pass.observed),
-            since: state.baking_since.as_ref().unwrap_or(&state.phase_since).0,
+            since: evidence::since(state, pods),
             now,
         };
         self.evidence = Some(context.witness.look(question).await);

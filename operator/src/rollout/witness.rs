@@ -11,7 +11,7 @@ use kube::ResourceExt;
 
 use super::evidence::{PodAddress, Question, Stage, Witness};
 use super::facts::{Evidence, Probe, Verdict};
-use crate::analysis::{self, CheckResult, Evaluation, Objectives, Sample, evaluate};
+use crate::analysis::{self, Burn, CheckResult, Evaluation, Objectives, Sample, evaluate, watch};
 use crate::api::conditions::shortened;
 use crate::api::rollout::status::Measurement;
 use crate::error;
@@ -97,33 +97,57 @@ impl PodWitness {
         }
     }
 
-    async fn evaluate(&self, question: &Question<'_>) -> Evaluation {
+    async fn evaluate(&self, question: &Question<'_>) -> (Evaluation, Burn) {
         let stage = word(question.stage);
+        let unmeasured =
+            |stage, why: &dyn std::error::Error| (Evaluation::unmeasured(stage, &error::chain(why)), Burn::NoData);
         let settings = question.registry.spec.rollout.as_ref();
         let settings = settings
             .and_then(|rollout| rollout.analysis.clone())
             .unwrap_or_default();
         let objectives = match Objectives::of(&settings) {
             Ok(objectives) => objectives,
-            Err(wrong) => return Evaluation::unmeasured(stage, &error::chain(&wrong)),
+            Err(wrong) => return unmeasured(stage, &wrong),
         };
         let source = match self.source(question) {
             Ok(source) => source,
-            Err(failed) => return Evaluation::unmeasured(stage, &error::chain(&failed)),
+            Err(failed) => return unmeasured(stage, &failed),
         };
-        let judged = match source.sample(&target(question, question.stage)).await {
+        let of_stage = target(question, question.stage);
+        if question.stage == Stage::Main {
+            return match watched(&source, &of_stage).await {
+                Ok(samples) => judge_main(&objectives, &of_stage, &samples),
+                Err(failed) => unmeasured(stage, &failed),
+            };
+        }
+        let canary = match source.sample(&of_stage).await {
             Ok(sample) => sample,
-            Err(failed) => return Evaluation::unmeasured(stage, &error::chain(&failed)),
+            Err(failed) => return unmeasured(stage, &failed),
         };
-        let main: Option<Result<Sample, MeasureError>> = match question.stage {
-            Stage::Canary => Some(source.sample(&target(question, Stage::Main)).await),
-            Stage::Main => None,
-        };
-        match main.transpose() {
-            Ok(main) => evaluate(&objectives, &judged, main.as_ref()),
-            Err(failed) => Evaluation::unmeasured("main", &error::chain(&failed)),
+        match source.sample(&target(question, Stage::Main)).await {
+            Ok(main) => (evaluate(&objectives, &canary, Some(&main)), Burn::NoData),
+            Err(failed) => unmeasured("main", &failed),
         }
     }
+}
+
+/// All that was counted since the pods serve, and in each window of the long watch.
+async fn watched(source: &Source, of: &Target) -> Result<Vec<(Duration, Sample)>, MeasureError> {
+    let mut windows = watch::windows(of.window);
+    if !windows.contains(&of.window) {
+        windows.push(of.window);
+    }
+    let samples = source.samples(of, &windows).await?;
+    Ok(windows.into_iter().zip(samples).collect())
+}
+
+/// There is nothing any more that they could be compared with.
+fn judge_main(objectives: &Objectives, of: &Target, samples: &[(Duration, Sample)]) -> (Evaluation, Burn) {
+    let whole = samples.iter().find(|(window, _)| *window == of.window);
+    let whole = whole.map(|(_, sample)| evaluate(objectives, sample, None));
+    let whole = whole.unwrap_or_else(|| Evaluation::of(Vec::new()));
+    let (burn, burning) = watch::watch(objectives, samples);
+    (whole.with(burning), burn)
 }
 
 fn registry_of(question: &Question<'_>) -> String {
@@ -228,7 +252,8 @@ fn measurement(question: &Question<'_>, check: &CheckResult) -> Measurement {
 impl Witness for PodWitness {
     fn look<'a>(&'a self, question: Question<'a>) -> BoxFuture<'a, Evidence> {
         async move {
-            let (probe, found) = tokio::join!(Box::pin(self.probe(&question)), Box::pin(self.evaluate(&question)));
+            let (probe, (found, burn)) =
+                tokio::join!(Box::pin(self.probe(&question)), Box::pin(self.evaluate(&question)));
             let message = found
                 .worst()
                 .map_or_else(|| "nothing was measured".to_owned(), CheckResult::text);
@@ -238,6 +263,7 @@ impl Witness for PodWitness {
                 message,
                 measurements: found.checks.iter().map(|check| measurement(&question, check)).collect(),
                 probe,
+                burn,
             }
         }
         .boxed()

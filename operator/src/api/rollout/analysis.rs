@@ -40,7 +40,7 @@ pub struct AnalysisSettings {
 
     /// What to do when the canary still cannot be judged at the end of the longest bake: `Pause` and ask a person,
     /// `Fail`, or `ProceedIfSynthetic`: go on when the operator's own pushes and pulls through the canary all succeeded
-    /// and none of its pods restarted. Absent: `Pause`.
+    /// and none of its pods restarted. The same is asked of the new pods, once all clients use them. Absent: `Pause`.
     #[serde(default)]
     pub on_no_data: OnNoData,
 

@@ -64,7 +64,8 @@ pub struct PostMigrations {
     #[serde(default)]
     pub policy: PostPolicy,
 
-    /// How long the new version is watched first. Absent: `24h`.
+    /// How long the new version is watched first. It must be seen to be good at the end: where nothing was measured, it is
+    /// watched for another `rollout.canary.bake.max`, and then `rollout.analysis.onNoData` decides. Absent: `24h`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub soak: Option<Span>,
 }

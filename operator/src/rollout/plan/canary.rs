@@ -1,6 +1,6 @@
 //! The canary: a few pods first, measured before the others follow; pure.
 
-use super::super::facts::{Evidence, Pods, Probe, Verdict};
+use super::super::facts::{Burn, Evidence, Pods, Probe, Verdict};
 use super::super::guard;
 use super::{ERRORS, FAILURES, FAILURES_IN_ALL, HELD, Turn, later, serve, since, standing};
 use crate::api::conditions::Reason;
@@ -210,6 +210,7 @@ impl Turn<'_> {
             .map(|from| since(from, self.now))
             .unwrap_or_default();
         let is_over = baked >= self.settings.bake_max;
+        let subject = "the canary could not be judged by the end of the longest bake";
         // What was measured of others does not outweigh a request of the operator's own that failed.
         match outcome(evidence).0 {
             Verdict::Strong if baked >= self.settings.bake_min => self.pass_step(&evidence.message),
@@ -218,7 +219,9 @@ impl Turn<'_> {
                 self.decide("weak-evidence", "operator", &message);
                 self.pass_step(&message);
             }
-            Verdict::Unsure | Verdict::NoData | Verdict::Error if is_over => self.cannot_tell(evidence),
+            Verdict::Unsure | Verdict::NoData | Verdict::Error if is_over => {
+                self.cannot_tell(evidence, subject, Self::pass_step);
+            }
             _ => {}
         }
     }
@@ -325,19 +328,20 @@ impl Turn<'_> {
         self.ask_or(ApprovalStep::Main);
     }
 
-    fn cannot_tell(&mut self, evidence: &Evidence) {
+    /// The time for a verdict is over. `pass` goes on where the operator's own requests are proof enough.
+    pub(super) fn cannot_tell(&mut self, evidence: &Evidence, subject: &str, pass: fn(&mut Self, &str)) {
         let (verdict, _, message) = outcome(evidence);
         let reason = match verdict {
             Verdict::NoData => Reason::NoData,
             Verdict::Error => Reason::QueryError,
             _ => Reason::Inconclusive,
         };
-        let said = format!("the canary could not be judged by the end of the longest bake: {message}");
+        let said = format!("{subject}: {message}");
         match self.settings.on_no_data {
             OnNoData::Fail => self.bad(reason, &said),
             OnNoData::ProceedIfSynthetic if verdict == Verdict::NoData => {
                 self.decide("synthetic-only", "operator", &said);
-                self.pass_step(&said);
+                pass(self, &said);
             }
             OnNoData::Pause | OnNoData::ProceedIfSynthetic => {
                 let id = &self.state.id;
@@ -464,9 +468,14 @@ impl Turn<'_> {
     }
 }
 
-fn outcome(evidence: &Evidence) -> (Verdict, Reason, String) {
+pub(super) fn outcome(evidence: &Evidence) -> (Verdict, Reason, String) {
     match &evidence.probe {
         Probe::Failed(why) => (Verdict::Fail, Reason::ProbeFailed, why.clone()),
+        Probe::Passed | Probe::Unreachable(_)
+            if evidence.burn == Burn::Burning && evidence.verdict != Verdict::HardFail =>
+        {
+            (Verdict::Fail, Reason::BudgetBurning, evidence.message.clone())
+        }
         Probe::Unreachable(why) if !matches!(evidence.verdict, Verdict::HardFail | Verdict::Fail) => {
             (Verdict::Error, Reason::QueryError, why.clone())
         }

@@ -1,12 +1,21 @@
 //! Every pod, and what comes after; pure.
 
-use super::super::facts::{JobFact, Probe, Verdict};
+use super::super::facts::{Evidence, JobFact, Probe, Verdict};
+use super::canary::outcome;
 use super::{ERRORS, Turn, serve};
 use crate::api::conditions::Reason;
 use crate::api::rollout::{ApprovalStep, Phase, PostPolicy};
 
 /// How long the new pods are watched at most before the canary goes.
 const VERIFY: std::time::Duration = std::time::Duration::from_mins(2);
+
+/// What a look at pods shows, once all clients use them.
+enum Shown {
+    Good,
+    Bad,
+    /// Too little was measured, or nothing.
+    Nothing,
+}
 
 impl Turn<'_> {
     pub(super) fn promoting(&mut self) {
@@ -45,14 +54,44 @@ impl Turn<'_> {
         if matches!(evidence.probe, Probe::Unreachable(_)) {
             return self.unreachable(&evidence.message);
         }
-        let is_bad = matches!(evidence.verdict, Verdict::HardFail | Verdict::Fail | Verdict::Shared);
-        if evidence.probe == Probe::Passed && !is_bad && self.waited() >= enough {
-            self.after_main();
+        let subject = "the new pods could not be judged by the end of the longest bake, though the canary was";
+        match self.shown(&evidence) {
+            Shown::Good if self.waited() >= enough => self.after_main(),
+            Shown::Nothing if self.waited() >= enough.max(self.settings.bake_max) => {
+                self.cannot_tell(&evidence, subject, |turn, _| turn.after_main());
+            }
+            Shown::Good | Shown::Nothing | Shown::Bad => {}
         }
     }
 
+    /// What a look at pods without a canary beside them shows.
+    fn shown(&self, evidence: &Evidence) -> Shown {
+        let is_out_of_reach = self.is_direct() && matches!(evidence.probe, Probe::Unreachable(_));
+        let verdict = if is_out_of_reach {
+            evidence.verdict
+        } else {
+            outcome(evidence).0
+        };
+        match verdict {
+            Verdict::HardFail | Verdict::Fail | Verdict::Shared => Shown::Bad,
+            Verdict::Strong | Verdict::Weak => Shown::Good,
+            Verdict::NoData | Verdict::Unsure | Verdict::Error if self.needs_no_measurement() => Shown::Good,
+            Verdict::NoData | Verdict::Unsure | Verdict::Error => Shown::Nothing,
+        }
+    }
+
+    /// Pods on a volume have no canary, and are found good by the operator's own requests. And what a person has put forward
+    /// unmeasured, or the spec, is not asked to be measured afterwards.
+    fn needs_no_measurement(&self) -> bool {
+        let unmeasured = ["unmeasured", "synthetic-only"];
+        let mut decisions = self.state.decisions.iter();
+        self.is_direct()
+            || self.settings.skip.is_some()
+            || decisions.any(|taken| unmeasured.contains(&taken.kind.as_str()))
+    }
+
     /// There is no canary any more that main could be compared with.
-    fn weigh_main(&mut self, evidence: &super::super::facts::Evidence) {
+    fn weigh_main(&mut self, evidence: &Evidence) {
         let mut evidence = evidence.clone();
         if evidence.verdict == Verdict::Shared {
             evidence.verdict = Verdict::Fail;
@@ -105,25 +144,37 @@ impl Turn<'_> {
     }
 
     pub(super) fn soaking(&mut self) {
-        let main = self.facts.main.clone().unwrap_or_default();
-        if let Some(evidence) = self.facts.evidence.clone()
-            && !matches!(evidence.probe, Probe::Unreachable(_))
-            && matches!(
-                evidence.verdict,
-                Verdict::Fail | Verdict::HardFail | Verdict::Strong | Verdict::Weak
-            )
-        {
-            self.weigh_main(&evidence);
+        if let Some(evidence) = self.facts.evidence.clone() {
+            // A source that is away for some minutes of a day stops nothing; what is good or bad counts.
+            if !matches!(outcome(&evidence).0, Verdict::Error | Verdict::NoData | Verdict::Unsure) {
+                self.weigh_main(&evidence);
+            }
+            if !self.has_moved() {
+                self.end_of_soak(&evidence);
+            }
         }
-        if self.has_moved() {
+        if !self.has_moved() {
+            self.before.message.clone_into(&mut self.state.message);
+            self.before.reason.clone_into(&mut self.state.reason);
+        }
+    }
+
+    /// The way back is closed only behind pods that were seen to be good.
+    fn end_of_soak(&mut self, evidence: &Evidence) {
+        let main = self.facts.main.clone().unwrap_or_default();
+        let is_over = self.settings.post == PostPolicy::AfterSoak && self.waited() >= self.settings.soak;
+        if !is_over || !serve(Some(&main), &self.state.to.revision) {
             return;
         }
-        let waits = self.settings.post == PostPolicy::AfterSoak && self.waited() >= self.settings.soak;
-        if waits && serve(Some(&main), &self.state.to.revision) {
-            return self.ask_or(ApprovalStep::PostMigrations);
+        let longest = self.settings.soak.saturating_add(self.settings.bake_max);
+        let subject = "the new pods were watched, and at the end nothing showed that they are good";
+        match self.shown(evidence) {
+            Shown::Good => self.ask_or(ApprovalStep::PostMigrations),
+            Shown::Nothing if self.waited() >= longest => {
+                self.cannot_tell(evidence, subject, |turn, _| turn.ask_or(ApprovalStep::PostMigrations));
+            }
+            Shown::Nothing | Shown::Bad => {}
         }
-        self.before.message.clone_into(&mut self.state.message);
-        self.before.reason.clone_into(&mut self.state.reason);
     }
 
     /// The floor is written with the phase, so before the Job that needs it.

@@ -8,14 +8,14 @@ use proptest::{prop_assert, proptest};
 use serde_json::json;
 
 use super::super::facts::{
-    ApprovalFact, Command, CommandKind, Evidence, Facts, JobFact, LockFact, Pods, Probe, Verdict,
+    ApprovalFact, Burn, Command, CommandKind, Evidence, Facts, JobFact, LockFact, Pods, Probe, Verdict,
 };
 use super::super::guard;
 use super::super::settings::Settings;
 use super::super::world::{JobKind, world};
 use super::tests::{at, at_phase, evidence, facts, phase, pods, revision, settings};
 use super::*;
-use crate::api::rollout::status::Contract;
+use crate::api::rollout::status::{Contract, DecisionTaken};
 use crate::api::rollout::{Decision, OnNoData, PostPolicy};
 use crate::registry::fixtures::production;
 
@@ -44,6 +44,7 @@ struct Moment {
     jobs: [JobFact; 3],
     lock: LockFact,
     evidence: Option<(Verdict, Probe)>,
+    burn: Burn,
     frozen: bool,
     command: Option<CommandKind>,
     approval: Option<(ApprovalStep, Decision)>,
@@ -129,10 +130,11 @@ fn moment() -> impl Draw<Value = Moment> {
         some_evidence(),
         select(&[false, false, false, true][..]),
         any::<bool>(),
+        select(&[Burn::Quiet, Burn::Quiet, Burn::NoData, Burn::Burning][..]),
         0..4000_i64,
     );
     (pods, people, rest).prop_map(|((main, canary, jobs), (command, approval), rest)| {
-        let (target, lock, evidence, frozen, can_rebuild_old, seconds) = rest;
+        let (target, lock, evidence, frozen, can_rebuild_old, burn, seconds) = rest;
         Moment {
             target,
             main,
@@ -140,6 +142,7 @@ fn moment() -> impl Draw<Value = Moment> {
             jobs,
             lock,
             evidence,
+            burn,
             frozen,
             command,
             approval,
@@ -197,6 +200,7 @@ impl Moment {
         facts.frozen = self.frozen.then(|| "frozen".to_owned());
         facts.evidence = self.evidence.clone().map(|(verdict, probe)| Evidence {
             probe,
+            burn: self.burn,
             ..evidence(verdict, now)
         });
         facts.commands.extend(self.command.map(|kind| Command {
@@ -236,6 +240,7 @@ fn broken(settings: &Settings, moment: &Moment, facts: &Facts, before: &Memory, 
         .or_else(|| leaves_the_end(facts, before, after))
         .or_else(|| jumps(before, after))
         .or_else(|| promotes_unjudged(settings, moment, before, after))
+        .or_else(|| ends_unwatched(settings, moment, before, after))
         .or_else(|| goes_below_the_floor(before, after))
         .or_else(|| runs_a_wrong_job(settings, after))
 }
@@ -269,6 +274,25 @@ fn promotes_unjudged(settings: &Settings, moment: &Moment, before: &Memory, afte
     let is_past = |state: &RolloutState| main_is_new(state) || state.asks == Some(ApprovalStep::Main);
     let has_promoted = to.strategy == Strategy::Canary && is_past(to) && !is_past(from);
     (has_promoted && !moment.passes(settings)).then(|| format!("{:?} led to {:?} unjudged", from.phase, to.phase))
+}
+
+/// The new pods of a canary that was measured are themselves seen to be good before the canary goes, and before the way back
+/// is closed.
+fn ends_unwatched(settings: &Settings, moment: &Moment, before: &Memory, after: &Memory) -> Option<String> {
+    let (from, to) = (before.active()?, after.rollout.as_ref()?);
+    let is_left = match from.phase {
+        Phase::MainVerifying => !matches!(
+            to.phase,
+            Phase::MainVerifying | Phase::RollingBack | Phase::Held | Phase::Paused
+        ),
+        Phase::Soaking => matches!(to.phase, Phase::AwaitingApproval | Phase::PostMigrating),
+        _ => false,
+    };
+    let unmeasured = |taken: &DecisionTaken| matches!(taken.kind.as_str(), "unmeasured" | "synthetic-only");
+    let is_waived = from.strategy == Strategy::Direct || to.decisions.iter().chain(&from.decisions).any(unmeasured);
+    let is_seen = moment.passes(settings) && moment.burn != Burn::Burning
+        || matches!(moment.command, Some(CommandKind::Promote | CommandKind::SkipStep));
+    (is_left && !is_waived && !is_seen).then(|| format!("{:?} led to {:?} unwatched", from.phase, to.phase))
 }
 
 fn goes_below_the_floor(before: &Memory, after: &Memory) -> Option<String> {
@@ -354,6 +378,7 @@ fn a_request_of_the_operators_own_that_failed_is_not_outweighed_by_what_was_meas
 #[test]
 fn pods_that_somebody_put_back_after_a_roll_out_has_completed_begin_no_other() {
     let (memory, mut facts) = at_phase(Phase::Soaking);
+    facts.evidence = Some(evidence(Verdict::Strong, at(1_000_000)));
     let mut memory = step(&settings(), &memory, &facts, at(1_000_000));
     facts.post = JobFact::Succeeded {
         digest: None,

@@ -2,10 +2,11 @@ use k8s_openapi::jiff::Timestamp;
 use serde_json::json;
 
 use super::super::facts::{
-    Command, CommandKind, Evidence, Facts, JobFact, LockFact, Migrated, Pods, Probe, Target, Verdict,
+    Burn, Command, CommandKind, Evidence, Facts, JobFact, LockFact, Migrated, Pods, Probe, Target, Verdict,
 };
 use super::super::settings::Settings;
 use super::*;
+use crate::api::rollout::OnNoData;
 use crate::api::rollout::status::{Contract, Revision};
 use crate::registry::fixtures::production;
 use crate::registry::rollout::Rollout;
@@ -115,6 +116,7 @@ pub(super) fn evidence(verdict: Verdict, at: Timestamp) -> Evidence {
         at,
         verdict,
         probe: Probe::Passed,
+        burn: Burn::Quiet,
         measurements: Vec::new(),
         message: "seen".to_owned(),
     }
@@ -298,7 +300,8 @@ fn a_failed_migration_ends_the_roll_out_before_any_pod_has_changed() {
 
 #[test]
 fn the_floor_is_remembered_with_the_phase_whose_job_needs_it() {
-    let (memory, facts) = at_phase(Phase::Soaking);
+    let (memory, mut facts) = at_phase(Phase::Soaking);
+    facts.evidence = Some(evidence(Verdict::Strong, at(1_000_000)));
 
     let after = step(&settings(), &memory, &facts, at(1_000_000));
 
@@ -326,6 +329,7 @@ fn what_the_migrations_say_of_the_database_is_remembered_over_both() {
     let before = step(&settings(), &memory, &facts, at(100_000));
     let (mut memory, mut facts) = at_phase(Phase::Soaking);
     memory.rollout.as_mut().unwrap().schema = before.rollout.unwrap().schema;
+    facts.evidence = Some(evidence(Verdict::Strong, at(1_000_000)));
     memory = step(&settings(), &memory, &facts, at(1_000_000));
     facts.post = migrated(&["m"], "m", &[]);
 
@@ -411,4 +415,106 @@ fn a_command_that_was_taken_off_the_registry_is_obeyed_again_in_the_same_words()
     assert_eq!(phase(&resumed), Phase::CanaryAnalyzing);
     assert_eq!(phase(&again), Phase::Paused);
     assert_eq!(step(&settings(), &again, &facts, at(100_021)), again);
+}
+
+/// What becomes of a phase by looks that come a second apart, the first of them so many seconds after it was entered.
+fn after_looks(from: Phase, passed: i64, looks: &[Evidence], settings: &Settings) -> Memory {
+    let (mut memory, mut facts) = at_phase(from);
+    let entered = memory.rollout.as_ref().unwrap().phase_since.0.as_second() - at(0).as_second();
+    for (look, second) in looks.iter().zip(entered + passed..) {
+        facts.evidence = Some(Evidence {
+            at: at(second),
+            ..look.clone()
+        });
+        memory = step(settings, &memory, &facts, at(second));
+    }
+    memory
+}
+
+const LONG_AFTER: i64 = 1_000_000;
+
+#[test]
+fn a_soak_of_which_nothing_was_seen_closes_no_way_back() {
+    for verdict in [Verdict::NoData, Verdict::Error, Verdict::Unsure] {
+        let unseen = evidence(verdict, at(0));
+        let phase_at = |second, settings: &Settings| {
+            let after = after_looks(Phase::Soaking, second, std::slice::from_ref(&unseen), settings);
+            phase(&after)
+        };
+        let just_over = i64::try_from(settings().soak.as_secs()).unwrap() + 60;
+
+        assert_eq!(
+            phase_at(just_over, &settings()),
+            Phase::Soaking,
+            "{verdict:?}: it is waited for"
+        );
+        assert_eq!(phase_at(LONG_AFTER, &settings()), Phase::Paused, "{verdict:?}");
+        let mut fails = settings();
+        fails.on_no_data = OnNoData::Fail;
+        assert_eq!(phase_at(LONG_AFTER, &fails), Phase::RollingBack, "{verdict:?}");
+        let mut synthetic = settings();
+        synthetic.on_no_data = OnNoData::ProceedIfSynthetic;
+        let wanted = if verdict == Verdict::NoData {
+            Phase::PostMigrating
+        } else {
+            Phase::Paused
+        };
+        assert_eq!(phase_at(LONG_AFTER, &synthetic), wanted, "{verdict:?}");
+    }
+}
+
+#[test]
+fn a_budget_that_burns_in_two_looks_brings_the_old_version_back_though_the_whole_was_good() {
+    let burning = Evidence {
+        burn: Burn::Burning,
+        ..evidence(Verdict::Strong, at(0))
+    };
+    let good = evidence(Verdict::Strong, at(0));
+    for from in [Phase::MainVerifying, Phase::Soaking] {
+        let after = after_looks(from, LONG_AFTER, &[burning.clone(), burning.clone()], &settings());
+
+        assert_eq!(phase(&after), Phase::RollingBack, "{from:?}");
+        assert_eq!(after.rollout.unwrap().reason, "BudgetBurning");
+        let once = after_looks(from, LONG_AFTER, &[burning.clone(), good.clone()], &settings());
+        assert_ne!(phase(&once), Phase::RollingBack, "{from:?}");
+    }
+}
+
+#[test]
+fn a_request_of_the_operators_own_that_fails_in_a_soak_counts_whether_others_were_measured_or_not() {
+    let failed = Evidence {
+        probe: Probe::Failed("corrupt".to_owned()),
+        ..evidence(Verdict::NoData, at(0))
+    };
+
+    let after = after_looks(Phase::Soaking, 60, &[failed.clone(), failed], &settings());
+
+    assert_eq!(phase(&after), Phase::RollingBack);
+    assert_eq!(after.rollout.unwrap().reason, "ProbeFailed");
+}
+
+#[test]
+fn new_pods_of_which_nothing_was_seen_are_waited_for_and_then_a_person_is_asked() {
+    let unseen = evidence(Verdict::NoData, at(0));
+
+    let waits = after_looks(Phase::MainVerifying, 1_000, std::slice::from_ref(&unseen), &settings());
+    let asks = after_looks(
+        Phase::MainVerifying,
+        LONG_AFTER,
+        std::slice::from_ref(&unseen),
+        &settings(),
+    );
+
+    assert_eq!(phase(&waits), Phase::MainVerifying);
+    assert_eq!(phase(&asks), Phase::Paused);
+    let state = asks.rollout.as_ref().unwrap();
+    assert!(
+        state.message.contains("berth.dev/rollout-promote="),
+        "{}",
+        state.message
+    );
+    let mut skips = settings();
+    skips.skip = Some("an emergency".to_owned());
+    let skipped = after_looks(Phase::MainVerifying, LONG_AFTER, &[unseen], &skips);
+    assert_eq!(phase(&skipped), Phase::Soaking);
 }

@@ -11,7 +11,7 @@ use berth_operator::api::rollout::Phase;
 use berth_operator::context::Context;
 use berth_operator::registry;
 use berth_operator::rollout::evidence::{Question, Stage, Witness};
-use berth_operator::rollout::facts::{Evidence, Probe, Verdict};
+use berth_operator::rollout::facts::{Burn, Evidence, Probe, Verdict};
 use futures::future::{BoxFuture, Either, select};
 use kube::Client;
 use serde_json::{Value, json};
@@ -41,6 +41,7 @@ impl Witness for Judge {
             at: question.now,
             verdict: if is_bad { Verdict::HardFail } else { Verdict::Strong },
             probe: Probe::Passed,
+            burn: Burn::Quiet,
             measurements: Vec::new(),
             message: if is_bad { "every answer is wrong" } else { "all good" }.to_owned(),
         };

@@ -24,7 +24,7 @@ use berth_operator::notify::{Pace, Sinks};
 use berth_operator::registry;
 use berth_operator::registry::validate::Defaults;
 use berth_operator::rollout::evidence::{Question, Schedule, Witness};
-use berth_operator::rollout::facts::{Evidence, Probe, Verdict};
+use berth_operator::rollout::facts::{Burn, Evidence, Probe, Verdict};
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
@@ -298,6 +298,7 @@ impl Witness for AllGood {
             at: question.now,
             verdict: Verdict::Strong,
             probe: Probe::Passed,
+            burn: Burn::Quiet,
             measurements: Vec::new(),
             message: "all good".to_owned(),
         };
