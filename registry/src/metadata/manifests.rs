@@ -52,9 +52,9 @@ statements! {
              AND EXISTS (SELECT 1 FROM repositories r
                          WHERE r.namespace_id = $1 AND r.id = $2 AND r.path = $4 AND r.deleted_at IS NULL)",
     );
-    // PostgreSQL: the limits keep the planner from making a join of this, which it would begin with every manifest of the
-    // repository. The time is asked for so that it cannot answer from the index of tags by manifest alone, where one
-    // name is to be found only by reading all of a repository's.
+    // PostgreSQL: the offsets keep the planner from making a join of this, which it would begin with every manifest of the
+    // repository. A limit would do the same, but make a plan for all values look cheap, which does not know how large the
+    // repository is and looks for the name in the index of tags by manifest.
     BY_TAG = Statement::each(
         "manifests.by_tag",
         "SELECT m.digest, m.media_type, m.payload
@@ -64,14 +64,14 @@ statements! {
              AND m.namespace_id = $1 AND m.repository_id = $2 AND m.deleted_at IS NULL
              AND EXISTS (SELECT 1 FROM repositories r
                          WHERE r.namespace_id = $1 AND r.id = $2 AND r.path = $4 AND r.deleted_at IS NULL)",
-        "SELECT m.digest, m.media_type, m.payload, t.updated_at
-         FROM (SELECT manifest_digest, updated_at FROM tags
+        "SELECT m.digest, m.media_type, m.payload
+         FROM (SELECT manifest_digest FROM tags
                WHERE namespace_id = $1 AND repository_id = $2 AND name = $3
-               LIMIT 1) AS t
+               OFFSET 0) AS t
          CROSS JOIN LATERAL (SELECT digest, media_type, payload FROM manifests
                              WHERE namespace_id = $1 AND repository_id = $2 AND digest = t.manifest_digest
                                  AND deleted_at IS NULL
-                             LIMIT 1) AS m
+                             OFFSET 0) AS m
          WHERE EXISTS (SELECT 1 FROM repositories r
                        WHERE r.namespace_id = $1 AND r.id = $2 AND r.path = $4 AND r.deleted_at IS NULL)",
     );
