@@ -386,7 +386,7 @@ impl Machine<'_> {
             }
         };
         let runs = record::runs(
-            |kind| sight::job_name(&self.view, kind, &state),
+            |kind| sight::ran(&self.view, &self.pass.observed.jobs, kind, &state),
             &state,
             &self.facts(registry),
         );

@@ -1,6 +1,6 @@
 //! The `RegistryRollout` of a roll-out, from its state; pure. Nothing is ever taken out of a record but what is too old.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::{Resource, ResourceExt};
 use serde_json::json;
 
@@ -154,8 +154,19 @@ fn remediation(state: &RolloutState) -> Option<i64> {
     is_bad.then(|| finished.0.duration_since(failed.0).as_secs())
 }
 
+/// A Job of a roll-out, and when it ran.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Ran {
+    /// Its name.
+    pub job: String,
+    /// When it began.
+    pub started_at: Option<Time>,
+    /// When it ended, well or not.
+    pub finished_at: Option<Time>,
+}
+
 /// What the Jobs of a roll-out came to.
-pub fn runs(name: impl Fn(JobKind) -> Option<String>, state: &RolloutState, facts: &Facts) -> Vec<MigrationRun> {
+pub fn runs(ran: impl Fn(JobKind) -> Option<Ran>, state: &RolloutState, facts: &Facts) -> Vec<MigrationRun> {
     let kinds = [
         (JobKind::Preflight, &facts.preflight),
         (JobKind::Earlier, &facts.earlier),
@@ -163,7 +174,7 @@ pub fn runs(name: impl Fn(JobKind) -> Option<String>, state: &RolloutState, fact
         (JobKind::Post, &facts.post),
     ];
     let run = |(kind, fact): (JobKind, &JobFact)| {
-        let job = name(kind)?;
+        let ran = ran(kind)?;
         let exit_code = match fact {
             JobFact::Absent => return None,
             JobFact::Running { .. } => None,
@@ -185,12 +196,12 @@ pub fn runs(name: impl Fn(JobKind) -> Option<String>, state: &RolloutState, fact
         };
         Some(MigrationRun {
             phase: kind.as_str().to_owned(),
-            job,
+            job: ran.job,
             applied,
             level_after,
             exit_code,
-            started_at: None,
-            finished_at: None,
+            started_at: ran.started_at,
+            finished_at: ran.finished_at,
         })
     };
     kinds.into_iter().filter_map(run).collect()

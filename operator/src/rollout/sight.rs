@@ -1,7 +1,7 @@
 //! From what was read to the facts that a roll-out depends on; pure.
 
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::batch::v1::{Job, JobStatus};
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, Pod};
 use kube::ResourceExt;
 
@@ -9,6 +9,7 @@ use super::commands;
 use super::evidence::{PodAddress, Stage};
 use super::facts::{ApprovalFact, Evidence, Facts, JobFact, LockFact, Pods, Target};
 use super::printed::{contract, migrated, problems, waiting_contract};
+use super::record::Ran;
 use super::target::{self, Snapshot};
 use super::view::View;
 use super::world::{self, JobKind};
@@ -165,6 +166,23 @@ fn job_fact(read: Read<'_>, rollout: Option<&RolloutState>, target: &Target, kin
 pub fn job_name(view: &View, kind: JobKind, state: &RolloutState) -> Option<String> {
     let revision = world::revision_of_job(kind, state)?;
     world::job_name(&kept(view, &revision.revision)?, kind, state)
+}
+
+/// The Job of that kind, and when it ran as far as it is still there.
+pub fn ran(view: &View, jobs: &[Job], kind: JobKind, state: &RolloutState) -> Option<Ran> {
+    let name = job_name(view, kind, state)?;
+    let status = jobs.iter().find(|job| job.name_any() == name);
+    let status = status.and_then(|job| job.status.as_ref());
+    let failed = |status: &JobStatus| {
+        let mut conditions = status.conditions.iter().flatten();
+        let failed = conditions.find(|condition| condition.type_ == "Failed" && condition.status == "True");
+        failed?.last_transition_time.clone()
+    };
+    Some(Ran {
+        started_at: status.and_then(|status| status.start_time.clone()),
+        finished_at: status.and_then(|status| status.completion_time.clone().or_else(|| failed(status))),
+        job: name,
+    })
 }
 
 fn can_settle(registry: &Registry, view: &View) -> bool {

@@ -123,6 +123,11 @@ async fn last_migrations_are_run_with_their_own_image_before_anything_of_the_nex
     let third = roll(&fixture, &script("0.3.0", ["4", "3"], &["3", "5"])).await;
 
     assert_eq!(in_short(&third), ["preflight 0.3.0", "mig-post 0.2.0", "mig-pre 0.3.0"]);
+    let runs = runs_of(&fixture, "0.3.0").await;
+    let have_times = runs
+        .iter()
+        .all(|run| run.started_at.is_some() && run.finished_at.is_some());
+    assert!(runs.len() == 3 && have_times, "{runs:?}");
     let status = fixture.get::<Registry>("images").await.status.unwrap();
     assert_eq!(status.rollout.as_ref().map(|state| state.phase), Some(Phase::Completed));
     assert_eq!(status.rollback_floor.unwrap().version, "0.2.0");

@@ -148,7 +148,10 @@ impl Drop for Program {
 pub(crate) async fn operator(client: &Client, account: Account<'_>, folder: &Path) -> Command {
     let kubeconfig = folder.join("kubeconfig");
     account.write_kubeconfig(client, &kubeconfig).await;
-    let mut command = Command::new(env!("CARGO_BIN_EXE_berth-operator"));
+    // Another build of it can be measured: docs/scale.md says how.
+    let program =
+        std::env::var_os("BERTH_TEST_OPERATOR").unwrap_or_else(|| env!("CARGO_BIN_EXE_berth-operator").into());
+    let mut command = Command::new(program);
     command.env_clear().env("KUBECONFIG", kubeconfig).stdin(Stdio::null());
     command
 }
