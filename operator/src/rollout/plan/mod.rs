@@ -372,4 +372,6 @@ fn serve(pods: Option<&Pods>, revision: &str) -> bool {
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
+mod table;
+#[cfg(test)]
 mod tests;
