@@ -55,6 +55,7 @@ impl Turn<'_> {
     fn skip(&mut self, by: &str) {
         match standing(&self.state) {
             Phase::CanaryAnalyzing => self.pass_step(&format!("{by} wanted the next step")),
+            Phase::MainVerifying => self.after_main(),
             Phase::Soaking => self.ask_or(ApprovalStep::PostMigrations),
             Phase::Preflight if self.state.phase == Phase::Preflight => {
                 self.state.strategy = crate::api::rollout::Strategy::Direct;
@@ -139,7 +140,9 @@ impl Turn<'_> {
             .is_some_and(|from| from.revision == wanted.revision);
         match standing(&self.state) {
             Phase::RollingBack if self.state.phase == Phase::RollingBack => {}
-            Phase::Promoting | Phase::MainVerifying | Phase::PostMigrating if self.state.phase != Phase::Held => {}
+            // What stands still for a person's word is not half done.
+            Phase::Promoting | Phase::MainVerifying | Phase::PostMigrating
+                if !matches!(self.state.phase, Phase::Held | Phase::Paused) => {}
             Phase::Soaking => {
                 let message = "another version is wanted; the last migrations of this one wait for it";
                 self.go(Phase::Completed, Reason::PostPending, message);
