@@ -25,6 +25,9 @@ const SECONDS: [f64; 14] = [
 /// Decisions that pass over a gate.
 const OVERRIDES: [&str; 4] = ["promote", "skip-step", "skip-analysis", "retry"];
 
+/// Kinds of migrations: before the pods change, and after.
+const PENDING: [&str; 2] = ["pre", "post"];
+
 type Number = Gauge<f64, AtomicU64>;
 type Times<L> = Family<L, Histogram, fn() -> Histogram>;
 
@@ -36,6 +39,13 @@ struct Named {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct InPhase {
+    namespace: String,
+    registry: String,
+    phase: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Pending {
     namespace: String,
     registry: String,
     phase: &'static str,
@@ -76,6 +86,9 @@ pub struct Rollouts {
     phase_start: Family<Named, Number>,
     weight: Family<Named, Gauge>,
     refused: Family<Named, Gauge>,
+    start: Family<Named, Number>,
+    locks: Family<Named, Gauge>,
+    pending: Family<Pending, Gauge>,
     values: Family<Checked, Number>,
     samples: Family<Checked, Gauge>,
     begun: Counter,
@@ -107,6 +120,9 @@ impl Rollouts {
             phase_start: Family::default(),
             weight: Family::default(),
             refused: Family::default(),
+            start: Family::default(),
+            locks: Family::default(),
+            pending: Family::default(),
             values: Family::default(),
             samples: Family::default(),
             begun: Counter::default(),
@@ -144,6 +160,21 @@ impl Rollouts {
             "refused_versions",
             "Versions that were taken back and are not tried again",
             self.refused.clone(),
+        );
+        registry.register(
+            "start_timestamp_seconds",
+            "When a Registry's newest roll-out began",
+            self.start.clone(),
+        );
+        registry.register(
+            "locks_held",
+            "Locks that a roll-out holds; none is older than the roll-out",
+            self.locks.clone(),
+        );
+        registry.register(
+            "schema_pending",
+            "Migrations that the running version has and the database lacks, pre or post; absent while nobody knows",
+            self.pending.clone(),
         );
         registry.register(
             "analysis_value",
@@ -190,6 +221,7 @@ impl Rollouts {
     /// Shows `status`, and counts what is new in it since it was shown last.
     pub fn observe(&self, namespace: &str, name: &str, status: &RegistryStatus) {
         self.conditions.show(namespace, name, &status.conditions);
+        self.show_schema(namespace, name, status);
         let key = (namespace.to_owned(), name.to_owned());
         let mut all = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(now) = &status.rollout else {
@@ -218,6 +250,9 @@ impl Rollouts {
     /// Shows nothing more of a Registry that is gone.
     pub fn forget(&self, namespace: &str, name: &str) {
         self.conditions.forget(namespace, name);
+        for phase in PENDING {
+            self.pending.remove(&pending(namespace, name, phase));
+        }
         let key = (namespace.to_owned(), name.to_owned());
         let Some(seen) = self.seen.lock().unwrap_or_else(PoisonError::into_inner).remove(&key) else {
             return;
@@ -230,7 +265,8 @@ impl Rollouts {
             self.phase.remove(&in_phase(&named, rollout));
         }
         self.phase_start.remove(&named);
-        for family in [&self.weight, &self.refused] {
+        self.start.remove(&named);
+        for family in [&self.weight, &self.refused, &self.locks] {
             family.remove(&named);
         }
         for check in &seen.checks {
@@ -247,7 +283,30 @@ impl Rollouts {
         self.phase_start
             .get_or_create(named)
             .set(now.phase_since.0.as_duration().as_secs_f64());
+        self.start
+            .get_or_create(named)
+            .set(now.started_at.0.as_duration().as_secs_f64());
+        self.locks
+            .get_or_create(named)
+            .set(i64::try_from(now.locks.len()).unwrap_or(i64::MAX));
         self.weight.get_or_create(named).set(now.weight.actual.into());
+    }
+
+    fn show_schema(&self, namespace: &str, name: &str, status: &RegistryStatus) {
+        for phase in PENDING {
+            let label = pending(namespace, name, phase);
+            let Some(schema) = &status.schema else {
+                self.pending.remove(&label);
+                continue;
+            };
+            let lacking = if phase == "pre" {
+                &schema.pending_pre
+            } else {
+                &schema.pending_post
+            };
+            let count = i64::try_from(lacking.len()).unwrap_or(i64::MAX);
+            self.pending.get_or_create(&label).set(count);
+        }
     }
 
     fn show_checks(&self, named: &Named, seen: &mut Seen, now: &RolloutState) {
@@ -337,6 +396,14 @@ fn in_phase(named: &Named, rollout: &RolloutState) -> InPhase {
         namespace: named.namespace.clone(),
         registry: named.registry.clone(),
         phase: rollout.phase.as_str(),
+    }
+}
+
+fn pending(namespace: &str, name: &str, phase: &'static str) -> Pending {
+    Pending {
+        namespace: namespace.to_owned(),
+        registry: name.to_owned(),
+        phase,
     }
 }
 
@@ -452,6 +519,37 @@ mod tests {
         let samples = format!("analysis_samples{{{IMAGES},check=\"errors\",stage=\"canary\"}}");
         assert_eq!(shown.value(&samples), Some(40.0));
         assert_eq!(shown.value(r#"analysis_verdicts_total{verdict="Weak"}"#), Some(2.0));
+    }
+
+    #[test]
+    fn locks_and_migrations_that_wait_are_shown_until_nobody_knows_or_the_registry_is_gone() {
+        let shown = Shown::new();
+        let mut locked = rollout("a", "PreMigrating", 1);
+        locked["locks"] = json!([{"lease": "team/l", "holder": "h", "token": "t"}]);
+        let schema = json!({"applied": "2", "required": "1", "pendingPre": [], "pendingPost": ["3", "4"]});
+        let status = |value| serde_json::from_value(value).unwrap();
+        let (post, locks) = (
+            format!("schema_pending{{{IMAGES},phase=\"post\"}}"),
+            format!("locks_held{{{IMAGES}}}"),
+        );
+
+        let known = status(json!({"rollout": locked, "schema": schema}));
+        shown.rollouts.observe("team", "images", &known);
+        assert_eq!((shown.value(&post), shown.value(&locks)), (Some(2.0), Some(1.0)));
+        assert_eq!(
+            shown.value(&format!("schema_pending{{{IMAGES},phase=\"pre\"}}")),
+            Some(0.0)
+        );
+        assert_eq!(
+            shown.value(&format!("start_timestamp_seconds{{{IMAGES}}}")),
+            Some(1_767_225_600.0)
+        );
+
+        shown.observe(&rollout("a", "CanaryDeploying", 2));
+        assert_eq!((shown.value(&post), shown.value(&locks)), (None, Some(0.0)));
+        shown.rollouts.observe("team", "images", &known);
+        shown.rollouts.forget("team", "images");
+        assert_eq!((shown.value(&post), shown.value(&locks)), (None, None));
     }
 
     #[test]
