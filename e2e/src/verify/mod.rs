@@ -55,8 +55,8 @@ struct Arguments {
     /// Try this client only, in the stage clients; may be given several times
     #[arg(long, value_name = "NAME")]
     client: Vec<String>,
-    /// What stands behind `--` is for the stages soak (`cargo verify --only soak -- --help` shows it), and names tests of the
-    /// stage rollouts
+    /// What stands behind `--` is for the stages soak (`cargo verify --only soak -- --help` shows it), and names tests of
+    /// rollouts and of stages that are one program of tests, such as api-server and sqlite
     #[arg(last = true, value_name = "WORDS")]
     rest: Vec<String>,
 }

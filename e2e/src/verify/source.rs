@@ -74,5 +74,6 @@ pub(super) fn integration(
 ) -> Result<()> {
     let mut command = run.tests.integration(package, name, log)?.command();
     command.envs(settings.iter().map(|(variable, value)| (variable, value)));
+    command.args(&run.words);
     pass(command, log)
 }
