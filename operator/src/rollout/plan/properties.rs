@@ -22,7 +22,7 @@ use crate::registry::fixtures::production;
 /// More turns than one pass makes.
 const TURNS: usize = 24;
 
-const VERDICTS: [Verdict; 8] = [
+pub(super) const VERDICTS: [Verdict; 8] = [
     Verdict::HardFail,
     Verdict::Fail,
     Verdict::Shared,

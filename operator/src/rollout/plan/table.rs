@@ -7,6 +7,7 @@ use std::fmt::Write;
 use super::super::facts::{
     ApprovalFact, Burn, Command, CommandKind, Evidence, Facts, JobFact, LockFact, Pods, Probe, Verdict,
 };
+use super::properties::VERDICTS;
 use super::tests::{at, at_phase, evidence, facts, pods, revision, settings};
 use super::*;
 use crate::api::rollout::Decision;
@@ -181,16 +182,7 @@ fn seen(verdict: Verdict, probe: &Probe, burn: Burn) -> impl Fn(&mut Facts, Time
 /// Everything that can be measured, by itself: these are also what may go on for ever.
 fn looks(after: i64, turns: i64) -> Vec<Event> {
     let mut looks = Vec::new();
-    for verdict in [
-        Verdict::HardFail,
-        Verdict::Fail,
-        Verdict::Shared,
-        Verdict::Error,
-        Verdict::NoData,
-        Verdict::Unsure,
-        Verdict::Weak,
-        Verdict::Strong,
-    ] {
+    for verdict in VERDICTS {
         let change = seen(verdict, &Probe::Passed, Burn::Quiet);
         looks.push(event(verdict.as_str(), (after, turns), change));
     }
