@@ -23,6 +23,7 @@ use crate::{
 
 /// Everything that the soak stores twice over, and what waits to be collected.
 const DISK_MIB: usize = 1024;
+const INLINE: &str = "4KiB";
 const QUERY_LIMIT: Duration = Duration::from_mins(1);
 const PREFIX: &str = "soak";
 
@@ -117,7 +118,7 @@ impl Stores {
         }
     }
 
-    /// What a server has to be told to use them.
+    /// What a server has to be told to use them, with a fifth of the blobs in rows.
     pub(super) fn settings(&self) -> Vec<(String, String)> {
         let named = |(name, value): (&str, String)| (name.to_owned(), value);
         match self {
@@ -125,6 +126,7 @@ impl Stores {
             Self::Small { disk } => vec![
                 named(("BERTH_DATA_DIR", disk.folder().display().to_string())),
                 named(("BERTH_GC_QUARANTINE", "0s".to_owned())),
+                named(("BERTH_STORAGE_INLINE_SIZE", INLINE.to_owned())),
             ],
             Self::Large { postgres, proxy, .. } => {
                 let postgres = postgres.lock().unwrap_or_else(PoisonError::into_inner);
@@ -133,6 +135,7 @@ impl Stores {
                     ("BERTH_DATABASE_PARTITIONS", "4".to_owned()),
                     // Longer than anyone is stopped, and than a write to the store can be late.
                     ("BERTH_GC_QUARANTINE", "40s".to_owned()),
+                    ("BERTH_STORAGE_INLINE_SIZE", INLINE.to_owned()),
                     ("BERTH_STORAGE_S3_ENDPOINT", proxy.endpoint()),
                     ("BERTH_STORAGE_S3_BUCKET", SeaweedFs::BUCKET.to_owned()),
                     ("BERTH_STORAGE_S3_ROOT_DIRECTORY", PREFIX.to_owned()),
@@ -225,7 +228,10 @@ impl Stores {
     pub(super) fn rest(&self) -> Result<Rest> {
         let digest = |column: &str| self.digest(column);
         let of_repository = "JOIN repositories r ON r.namespace_id = x.namespace_id AND r.id = x.repository_id";
-        let blobs = self.sql(&format!("SELECT {}, size, object_key FROM blobs", digest("digest")))?;
+        let blobs = self.sql(&format!(
+            "SELECT {}, size, coalesce(object_key, '') FROM blobs",
+            digest("digest")
+        ))?;
         let links = self.sql(&format!(
             "SELECT r.path, {} FROM blob_links x {of_repository}",
             digest("x.digest")

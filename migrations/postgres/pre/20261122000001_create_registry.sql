@@ -45,12 +45,15 @@ CREATE INDEX repository_deletions_done ON repository_deletions (finished_at) WHE
 CREATE INDEX repository_deletions_by_path ON repository_deletions (path, requested_at);
 
 -- The bytes of a digest, once for the whole registry. An object key is never written twice and never reused.
+-- content: the bytes themselves where they are few; there is no object then.
 CREATE TABLE blobs (
     digest bytea PRIMARY KEY,
     size bigint NOT NULL,
-    object_key text NOT NULL,
+    object_key text,
+    content bytea,
     created_at bigint NOT NULL,
-    corrupt_at bigint
+    corrupt_at bigint,
+    CHECK ((object_key IS NULL) <> (content IS NULL))
 ) PARTITION BY HASH (digest);
 CREATE INDEX blobs_corrupt ON blobs (corrupt_at) WHERE corrupt_at IS NOT NULL;
 
@@ -171,6 +174,7 @@ CREATE INDEX deleted_tags_by_time ON deleted_tags (deleted_at);
 CREATE INDEX deleted_tags_by_manifest ON deleted_tags (namespace_id, repository_id, manifest_digest);
 
 -- An upload names its final object key before the first byte is written.
+-- content: all bytes so far, while they are so few that nothing was written to the store yet.
 -- state: 0 open, 1 done, 2 aborted. claim: the one request that may write now, until claimed_until.
 -- expires_at: when an open session ends unless used, and when the row of an ended one goes.
 CREATE TABLE upload_sessions (
@@ -179,6 +183,7 @@ CREATE TABLE upload_sessions (
     object_key text NOT NULL,
     state bigint NOT NULL,
     stored_bytes bigint NOT NULL,
+    content bytea,
     hasher bytea,
     multipart_id text,
     parts text NOT NULL,

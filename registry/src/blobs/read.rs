@@ -16,6 +16,11 @@ impl BlobBody {
         Self(Box::pin(pieces))
     }
 
+    /// Bytes that are here already.
+    pub fn of_bytes(bytes: Bytes) -> Self {
+        Self::of(stream::iter([Ok(bytes)]))
+    }
+
     /// The same bytes; whoever watches is told of an error in their midst.
     #[must_use]
     pub fn watched(self, failed: impl FnMut(&Error) + Send + 'static) -> Self {

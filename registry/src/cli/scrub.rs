@@ -140,9 +140,10 @@ fn line(event: &Event) -> String {
 }
 
 fn of_blob(what: &str, wrong: &Wrong) -> String {
+    let place = wrong.key.as_deref().unwrap_or("a row of the database");
     let mut line = format!(
-        "{what:10} {}  {} bytes at {}: {}",
-        wrong.digest, wrong.size, wrong.key, wrong.found
+        "{what:10} {}  {} bytes at {place}: {}",
+        wrong.digest, wrong.size, wrong.found
     );
     for image in &wrong.images {
         let tag = image.tag.as_ref().map(|tag| format!(":{tag}")).unwrap_or_default();

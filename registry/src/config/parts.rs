@@ -23,6 +23,8 @@ pub struct Config {
     pub partitions: u32,
     /// The bytes.
     pub storage: Storage,
+    /// The largest blob that the database keeps in place of the store, in bytes.
+    pub inline_size: u64,
     /// Who fetches them without us.
     pub redirect: Redirect,
     /// Upload sessions.
@@ -172,6 +174,7 @@ pub(super) fn build(values: &Values) -> (Config, Vec<Problem>) {
         database: database(values, data_dir.join("berth.sqlite3")),
         partitions: values.number("database.partitions"),
         storage: storage::storage(values, data_dir.join("blobs")),
+        inline_size: values.bytes("storage.inline_size"),
         redirect: storage::redirect(values),
         uploads: Uploads {
             expiry: values.duration("uploads.expiry"),

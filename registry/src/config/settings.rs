@@ -150,6 +150,12 @@ pub const SETTINGS: &[Setting] = &[
         "",
         "folder of the blobs; absent: blobs in data_dir",
     ),
+    setting(
+        "storage.inline_size",
+        Kind::Bytes("0B", "64KiB"),
+        "16KiB",
+        "blobs of at most so many bytes are kept in the database, and not in the store; 0B: none",
+    ),
     setting("storage.s3.bucket", Kind::Text, "", "bucket of the blobs"),
     setting("storage.s3.region", Kind::Text, "us-east-1", "region of the bucket"),
     setting(

@@ -46,15 +46,19 @@ impl Distribution {
             if let Some(held) = self.try_claim(repository, id).await? {
                 return Ok(held);
             }
-            let mut reader = self.metadata.read().await?;
-            let found = uploads::find(&mut reader, id, repository, self.now()).await?;
-            let stored = found.ok_or(Error::UploadUnknown)?.staged.stored_bytes;
-            drop(reader);
+            let stored = self.open_session(repository, id).await?.staged.stored_bytes;
             if Instant::now() >= deadline {
                 return Err(Error::OffsetMismatch { stored });
             }
             tokio::time::sleep(POLL).await;
         }
+    }
+
+    /// The session, unless it is unknown or has ended. Not as a reader: those may see a session only later.
+    pub(super) async fn open_session(&self, repository: &RepositoryName, id: Uuid) -> Result<Session, Error> {
+        let mut tx = self.metadata.begin_claim().await?;
+        let found = uploads::find(&mut tx, id, repository, self.now()).await?;
+        found.ok_or(Error::UploadUnknown)
     }
 
     async fn try_claim(&self, repository: &RepositoryName, id: Uuid) -> Result<Option<Held>, Error> {
@@ -71,6 +75,10 @@ impl Distribution {
         };
         let mut guard = self.guard(claim);
         let mut claimed = uploads::claim(&mut tx, claim, repository, self.now(), until).await?;
+        if claimed.as_ref().is_some_and(|session| session.claims == 1) {
+            // Durable before a byte is written: the row names the object's key, and may not have been so far.
+            tx.insist();
+        }
         tx.commit().await?;
         if claimed.is_none() {
             // Durable before a byte is written: were it undone, the claim that it ends would hold again.
@@ -97,7 +105,12 @@ impl Held {
         let staged = &self.session.staged;
         Position {
             object_key: self.session.object_key.clone(),
-            stored_bytes: staged.stored_bytes,
+            // What the row has kept is written first.
+            stored_bytes: if staged.content.is_some() {
+                0
+            } else {
+                staged.stored_bytes
+            },
             hasher: staged.hasher.clone(),
             multipart_id: staged.multipart_id.clone(),
             parts: staged.parts.clone(),

@@ -7,7 +7,7 @@ use super::error::Error;
 use super::scrub::Report;
 use crate::blobs::{self, SMALL};
 use crate::clock::micros_of;
-use crate::metadata::blobs::Blob;
+use crate::metadata::blobs::{Blob, Place};
 use crate::metadata::{self, Micros, Tx, corrupt};
 use oci::Digest;
 use prometheus_client::metrics::counter::Counter;
@@ -104,7 +104,7 @@ impl Distribution {
     pub(super) async fn mark_corrupt(
         &self,
         digest: &Digest,
-        object_key: &str,
+        object_key: Option<&str>,
         found_by: &'static str,
     ) -> Result<bool, metadata::Error> {
         let mut tx = self.metadata.begin_statement().await?;
@@ -123,10 +123,23 @@ impl Distribution {
             failed,
             blobs::Error::NotFound { .. } | blobs::Error::Short { .. } | blobs::Error::Damaged { .. }
         );
-        if blob.corrupt || !is_its_own || !self.integrity.may_mark(self.now()) {
+        if is_its_own {
+            self.look_again(
+                blob,
+                blob.size <= SMALL || matches!(failed, blobs::Error::Damaged { .. }),
+            );
+        }
+    }
+
+    /// A blob whose bytes, in its row, are not those of its digest.
+    pub(super) fn suspect_row(&self, blob: &Blob) {
+        self.look_again(blob, true);
+    }
+
+    fn look_again(&self, blob: &Blob, hash: bool) {
+        if blob.corrupt || !self.integrity.may_mark(self.now()) {
             return;
         }
-        let hash = blob.size <= SMALL || matches!(failed, blobs::Error::Damaged { .. });
         let (distribution, blob) = (self.clone(), blob.clone());
         self.afterwards.spawn(async move {
             if let Err(error) = distribution.mark_if_wrong(&blob, hash).await {
@@ -139,25 +152,29 @@ impl Distribution {
     /// True when the blob's object is still this one, and has been for so long that every store must show it.
     pub(super) async fn is_settled(&self, blob: &Blob) -> Result<bool, metadata::Error> {
         let mut reader = self.metadata.read().await?;
-        let since = corrupt::named_since(&mut reader, &blob.digest, &blob.object_key).await?;
+        let since = corrupt::named_since(&mut reader, &blob.digest, blob.place.object_key()).await?;
         Ok(since.is_some_and(|since| since.saturating_add(micros_of(YOUNG)) <= self.now()))
     }
 
     /// Looks at the size, and at the bytes too where they are few or are what is suspected.
     async fn mark_if_wrong(&self, blob: &Blob, hash: bool) -> Result<(), Error> {
+        let Place::Object(key) = &blob.place else {
+            self.mark_corrupt(&blob.digest, None, "read").await?;
+            return Ok(());
+        };
         // A store that is not there has no object either.
         self.blobs.probe().await?;
         if !self.is_settled(blob).await? {
             return Ok(());
         }
-        if self.blobs.size(&blob.object_key).await? != Some(blob.size) || (hash && self.is_damaged(blob).await?) {
-            self.mark_corrupt(&blob.digest, &blob.object_key, "read").await?;
+        if self.blobs.size(key).await? != Some(blob.size) || (hash && self.is_damaged(blob, key).await?) {
+            self.mark_corrupt(&blob.digest, Some(key), "read").await?;
         }
         Ok(())
     }
 
-    async fn is_damaged(&self, blob: &Blob) -> Result<bool, Error> {
-        let hashed = self.blobs.hash(&blob.object_key, blob.size, blob.digest.algorithm());
+    async fn is_damaged(&self, blob: &Blob, key: &str) -> Result<bool, Error> {
+        let hashed = self.blobs.hash(key, blob.size, blob.digest.algorithm());
         Ok(hashed.await? != blob.digest)
     }
 
@@ -166,7 +183,9 @@ impl Distribution {
         if !there.corrupt || !corrupt::heal(tx, there, ours).await? {
             return Ok(false);
         }
-        self.bury(tx, &[&there.object_key], None, "corrupt").await?;
+        if let Some(key) = there.place.object_key() {
+            self.bury(tx, &[key], None, "corrupt").await?;
+        }
         self.integrity.healed.inc();
         tracing::info!(digest = %ours.digest, "a corrupt blob is healed by a push");
         Ok(true)

@@ -11,6 +11,7 @@ pub mod collect;
 mod discovery;
 mod erase;
 mod error;
+mod in_row;
 mod integrity;
 mod manifests;
 mod mount;
@@ -57,6 +58,8 @@ pub struct Limits {
     pub upload_memory: Duration,
     /// The largest blob, in bytes; absent: any.
     pub blob_size: Option<u64>,
+    /// The largest blob that the database keeps with its row, in bytes.
+    pub in_row: u64,
     /// The largest manifest, in bytes.
     pub manifest_size: usize,
     /// The most blobs and manifests that a manifest may name.
@@ -88,6 +91,7 @@ impl Default for Limits {
             upload_expiry: day,
             upload_memory: Duration::from_hours(1),
             blob_size: None,
+            in_row: 0,
             manifest_size: 4 * 1024 * 1024,
             references: oci::MAX_REFERENCES,
             tags: 50,

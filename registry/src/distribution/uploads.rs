@@ -2,13 +2,14 @@
 
 use super::claim::Held;
 use super::error::{BodyError, Error};
+use super::in_row::Body;
 use super::{Distribution, retried};
 use crate::blobs::{self, AppendError, Appended, End, Mismatch, keys};
 use crate::metadata::Tx;
-use crate::metadata::blobs::{self as blob_rows, Blob};
+use crate::metadata::blobs::{self as blob_rows, Blob, Place};
 use crate::metadata::repositories;
 use crate::metadata::tombstones::{self, Dead};
-use crate::metadata::uploads::{self, Ended, NewSession, Session, Staged};
+use crate::metadata::uploads::{self, Ended, Named, NewSession, Session, Staged};
 use crate::staging;
 use bytes::Bytes;
 use futures::stream::BoxStream;
@@ -43,7 +44,7 @@ pub struct Chunk<S> {
 }
 
 impl Distribution {
-    /// Opens an upload session. Its row, and with it the object's final key, is durable on return.
+    /// Opens an upload session. Until it has bytes, a crash may undo it: the client begins anew then, and has lost none.
     ///
     /// # Errors
     /// `Database`.
@@ -55,7 +56,7 @@ impl Distribution {
         } else {
             self.blobs.new_key(now / MICROS)
         };
-        let mut tx = self.metadata.begin_statement().await?;
+        let mut tx = self.metadata.begin_claim().await?;
         uploads::begin(
             &mut tx,
             NewSession {
@@ -76,10 +77,7 @@ impl Distribution {
     /// # Errors
     /// `UploadUnknown`.
     pub async fn upload_status(&self, repository: &RepositoryName, id: Uuid) -> Result<OpenUpload, Error> {
-        let mut reader = self.metadata.read().await?;
-        let session = uploads::find(&mut reader, id, repository, self.now())
-            .await?
-            .ok_or(Error::UploadUnknown)?;
+        let session = self.open_session(repository, id).await?;
         Ok(OpenUpload {
             id,
             stored: session.staged.stored_bytes,
@@ -96,10 +94,17 @@ impl Distribution {
     where
         S: Stream<Item = Result<Bytes, BodyError>> + Send + Unpin,
     {
+        let announced = announced(&chunk);
+        let body = Body::read(chunk.body, announced, self.limits.in_row).await;
+        if let Body::Whole(content) = &body
+            && let Some(staged) = self.stage(Named { id, repository }, chunk.range, content).await?
+        {
+            return Ok(staged);
+        }
         let held = self.claim(repository, id).await?;
         let held = at_the_right_place(held, chunk.range).await?;
-        let (held, room) = self.with_room(held, announced(&chunk)).await?;
-        let body = measured(chunk.body, chunk.range, room);
+        let (held, room) = self.with_room(held, announced).await?;
+        let body = measured(body.into_stream(), chunk.range, room);
         let (held, appended) = self.receive(held, body, End::Open).await?;
         let stored = appended.stored_bytes;
         self.record(held, &appended).await?;
@@ -122,13 +127,22 @@ impl Distribution {
     where
         S: Stream<Item = Result<Bytes, BodyError>> + Send + Unpin,
     {
+        let announced = announced(&chunk);
+        let body = Body::read(chunk.body, announced, self.limits.in_row).await;
+        if let Body::Whole(content) = &body
+            && self
+                .finish_in_row(Named { id, repository }, digest, chunk.range, content)
+                .await?
+        {
+            return Ok(());
+        }
         let held = match self.claim(repository, id).await {
             Err(Error::UploadUnknown) => return self.finished_before(repository, id, digest).await,
             claimed => claimed?,
         };
         let held = at_the_right_place(held, chunk.range).await?;
-        let (held, room) = self.with_room(held, announced(&chunk)).await?;
-        let body = measured(chunk.body, chunk.range, room);
+        let (held, room) = self.with_room(held, announced).await?;
+        let body = measured(body.into_stream(), chunk.range, room);
         let (held, appended) = self.receive(held, body, End::Last(digest)).await?;
         let (held, appended) = self.verify(held, appended, digest).await?;
         staging::point("upload.received").await;
@@ -186,11 +200,13 @@ impl Distribution {
         }
     }
 
-    /// Lets the store take the body; the claim is given back when that fails.
+    /// Lets the store take the body, and before it what the row has kept; the claim is given back when that fails.
     async fn receive<S>(&self, held: Held, body: S, end: End) -> Result<(Held, Appended), Error>
     where
         S: Stream<Item = Result<Bytes, BodyError>> + Send + Unpin,
     {
+        let kept = held.session.staged.content.clone();
+        let body = stream::iter(kept.map(Ok)).chain(body);
         let appended = held
             .renewing(self.blobs.append(held.position(), body, end, &held))
             .await?;
@@ -245,6 +261,7 @@ impl Distribution {
     async fn record(&self, held: Held, appended: &Appended) -> Result<(), Error> {
         let staged = Staged {
             stored_bytes: appended.stored_bytes,
+            content: None,
             hasher: Some(appended.hasher.clone()),
             multipart_id: appended.multipart_id.clone(),
             parts: appended.parts.clone(),
@@ -279,27 +296,19 @@ impl Distribution {
         let ours = Blob {
             digest,
             size: appended.stored_bytes,
-            object_key: appended.object_key.clone(),
+            place: Place::Object(appended.object_key.clone()),
             corrupt: false,
         };
-        let now = self.now();
         let mut tx = self.metadata.begin().await?;
         let ended = uploads::finish(&mut tx, held.claim, &digest, self.after(self.limits.upload_memory)).await?;
-        let ended = ended.or_else(|| as_if_open(&ours)).ok_or(Error::ClaimLost)?;
-        let key = repositories::ensure(&mut tx, repository, now).await?;
-        let kept = if blob_rows::add(&mut tx, &ours, now).await? {
-            self.unbury(&mut tx, &ended, &ours.object_key).await?;
-            Some(ours.object_key.as_str())
-        } else {
-            // Somebody else's upload of the same bytes was first; it may be gone before we lock it: then we try again.
-            let there = blob_rows::keep(&mut tx, &digest).await?.ok_or(Error::Raced)?;
-            if self.heal(&mut tx, &there, &ours).await? {
-                self.unbury(&mut tx, &ended, &ours.object_key).await?;
-                Some(ours.object_key.as_str())
-            } else {
-                None
-            }
-        };
+        let ours_key = appended.object_key.as_str();
+        let ended = ended.or_else(|| as_if_open(ours_key)).ok_or(Error::ClaimLost)?;
+        let key = repositories::ensure(&mut tx, repository, self.now()).await?;
+        let adopted = self.adopt(&mut tx, &ours).await?;
+        if adopted {
+            self.unbury(&mut tx, &ended, ours_key).await?;
+        }
+        let kept = adopted.then_some(ours_key);
         self.bury_all(&mut tx, &ended, kept, "duplicate").await?;
         self.grant(&mut tx, key, digest).await?;
         staging::point("upload.commits").await;
@@ -307,6 +316,16 @@ impl Distribution {
             return Ok(());
         }
         Ok(tx.commit().await?)
+    }
+
+    /// Gives the digest these bytes. `Ok(false)`: it has some, which are not known to be wrong.
+    pub(super) async fn adopt(&self, tx: &mut Tx, ours: &Blob) -> Result<bool, Error> {
+        if blob_rows::add(tx, ours, self.now()).await? {
+            return Ok(true);
+        }
+        // Somebody else's upload of the same bytes was first; it may be gone before we lock it: then we try again.
+        let there = blob_rows::keep(tx, &ours.digest).await?.ok_or(Error::Raced)?;
+        self.heal(tx, &there, ours).await
     }
 
     /// Ends a session whose bytes are of no use.
@@ -385,9 +404,9 @@ impl Distribution {
 }
 
 /// What a planted fault takes an ended session for.
-fn as_if_open(ours: &Blob) -> Option<Ended> {
+fn as_if_open(object_key: &str) -> Option<Ended> {
     staging::mutated("ended_session_finished").then(|| Ended {
-        object_key: ours.object_key.clone(),
+        object_key: object_key.to_owned(),
         multipart_id: None,
         claims: 1,
         tail_key: None,

@@ -6,6 +6,7 @@ use super::repositories::RepositoryKey;
 use super::session::{Reader, Tx};
 use super::statement::{Row, Statement, Value, statements, stored_size};
 use crate::staging;
+use bytes::Bytes;
 use oci::{Digest, RepositoryName};
 use std::sync::Arc;
 
@@ -16,10 +17,44 @@ pub struct Blob {
     pub digest: Digest,
     /// In bytes.
     pub size: u64,
-    /// The object's key in the store.
-    pub object_key: String,
-    /// The object was found to be gone, or to have other bytes.
+    /// Where its bytes are.
+    pub place: Place,
+    /// The bytes were found to be gone, or to be others.
     pub corrupt: bool,
+}
+
+/// Where the bytes of a blob are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// In the store, under this key.
+    Object(String),
+    /// In its row: they are few.
+    Row(Bytes),
+}
+
+impl Place {
+    /// The object's key; `None` where there is no object.
+    pub fn object_key(&self) -> Option<&str> {
+        match self {
+            Self::Object(key) => Some(key),
+            Self::Row(_) => None,
+        }
+    }
+
+    pub(super) fn content(&self) -> Option<&[u8]> {
+        match self {
+            Self::Object(_) => None,
+            Self::Row(content) => Some(content),
+        }
+    }
+
+    /// What it takes in memory, about.
+    pub(super) fn weight(&self) -> usize {
+        match self {
+            Self::Object(key) => key.len(),
+            Self::Row(content) => content.len(),
+        }
+    }
 }
 
 /// A blob as the right of one repository.
@@ -35,7 +70,7 @@ statements! {
     // As `manifests.by_digest`: the repository's key may be an old hint, and PostgreSQL would plan a join at length.
     FIND_LINKED = Statement::both(
         "blobs.find_linked",
-        "SELECT b.digest, b.size, b.object_key, b.corrupt_at
+        "SELECT b.digest, b.size, b.object_key, b.corrupt_at, b.content
          FROM blobs b
          WHERE b.digest = $3
              AND EXISTS (SELECT 1 FROM blob_links l
@@ -45,7 +80,7 @@ statements! {
     );
     FIND_MOUNTABLE = Statement::both(
         "blobs.find_mountable",
-        "SELECT b.digest, b.size, b.object_key, b.corrupt_at
+        "SELECT b.digest, b.size, b.object_key, b.corrupt_at, b.content
          FROM blobs b
          WHERE b.digest = $1 AND EXISTS (
              SELECT 1
@@ -56,25 +91,25 @@ statements! {
     );
     ADD = Statement::both(
         "blobs.add",
-        "INSERT INTO blobs (digest, size, object_key, created_at)
-         VALUES ($1, $2, $3, $4)
+        "INSERT INTO blobs (digest, size, object_key, created_at, content)
+         VALUES ($1, $2, $3, $4, $5)
          ON CONFLICT (digest) DO NOTHING",
     );
     // The key-share lock holds the row against a collector until this transaction has referenced it.
     KEEP = Statement::each(
         "blobs.keep",
-        "SELECT digest, size, object_key, corrupt_at FROM blobs WHERE digest = $1",
-        "SELECT digest, size, object_key, corrupt_at FROM blobs WHERE digest = $1 FOR KEY SHARE",
+        "SELECT digest, size, object_key, corrupt_at, content FROM blobs WHERE digest = $1",
+        "SELECT digest, size, object_key, corrupt_at, content FROM blobs WHERE digest = $1 FOR KEY SHARE",
     );
     // As above, for an answer that promises the blob to a client.
     KEEP_LINKED = Statement::each(
         "blobs.keep_linked",
-        "SELECT b.digest, b.size, b.object_key, b.corrupt_at, l.namespace_id, l.repository_id
+        "SELECT b.digest, b.size, b.object_key, b.corrupt_at, b.content, l.namespace_id, l.repository_id
          FROM repositories r
          JOIN blob_links l ON l.namespace_id = r.namespace_id AND l.repository_id = r.id
          JOIN blobs b ON b.digest = l.digest
          WHERE r.path = $1 AND r.deleted_at IS NULL AND l.digest = $2 AND b.digest = $2",
-        "SELECT b.digest, b.size, b.object_key, b.corrupt_at, l.namespace_id, l.repository_id
+        "SELECT b.digest, b.size, b.object_key, b.corrupt_at, b.content, l.namespace_id, l.repository_id
          FROM repositories r
          JOIN blob_links l ON l.namespace_id = r.namespace_id AND l.repository_id = r.id
          JOIN blobs b ON b.digest = l.digest
@@ -145,15 +180,18 @@ pub(super) fn blob(row: &Row<'_>) -> Result<Blob, sqlx::Error> {
     Ok(Blob {
         digest: row.digest(0)?,
         size: row.size(1)?,
-        object_key: row.text(2)?,
+        place: match row.optional_text(2)? {
+            Some(key) => Place::Object(key),
+            None => Place::Row(row.bytes(4)?.into()),
+        },
         corrupt: row.optional_int(3)?.is_some(),
     })
 }
 
 fn granted(row: &Row<'_>) -> Result<(Blob, RepositoryKey), sqlx::Error> {
     let key = RepositoryKey {
-        namespace: row.int(4)?,
-        repository: row.int(5)?,
+        namespace: row.int(5)?,
+        repository: row.int(6)?,
     };
     Ok((blob(row)?, key))
 }
@@ -187,7 +225,7 @@ pub async fn find_mountable(reader: &mut Reader, digest: &Digest) -> Result<Opti
         .await
 }
 
-/// Adds the row of a blob whose bytes are already durable. `Ok(false)`: the digest has a row already.
+/// Adds the row of a blob, whose object is already durable if it has one. `Ok(false)`: the digest has a row already.
 ///
 /// # Errors
 /// As any statement.
@@ -196,8 +234,9 @@ pub async fn add(tx: &mut Tx, blob: &Blob, now: Micros) -> Result<bool, Error> {
     let values = [
         Value::Bytes(&digest),
         Value::Int(stored_size(blob.size)),
-        Value::Text(&blob.object_key),
+        Value::OptionalText(blob.place.object_key()),
         Value::Int(now),
+        Value::OptionalBytes(blob.place.content()),
     ];
     Ok(tx.execute(&ADD, &values).await? == 1)
 }

@@ -1,7 +1,7 @@
 //! Blobs whose bytes are not what their digest says, or are gone.
 //!
-//! A mark names the object that was looked at: when a push has given the digest another object meanwhile, it does not
-//! take.
+//! A mark names the object that was looked at, or none for bytes in the row: when a push has given the digest another
+//! object meanwhile, it does not take.
 
 use super::Micros;
 use super::blobs::Blob;
@@ -13,20 +13,20 @@ use oci::Digest;
 statements! {
     MARK = Statement::both(
         "blobs.mark_corrupt",
-        "UPDATE blobs SET corrupt_at = $3 WHERE digest = $1 AND object_key = $2 AND corrupt_at IS NULL",
+        "UPDATE blobs SET corrupt_at = $3 WHERE digest = $1 AND object_key IS NOT DISTINCT FROM $2 AND corrupt_at IS NULL",
     );
     CLEAR = Statement::both(
         "blobs.clear_corrupt",
-        "UPDATE blobs SET corrupt_at = NULL WHERE digest = $1 AND object_key = $2 AND corrupt_at IS NOT NULL",
+        "UPDATE blobs SET corrupt_at = NULL WHERE digest = $1 AND object_key IS NOT DISTINCT FROM $2 AND corrupt_at IS NOT NULL",
     );
     HEAL = Statement::both(
         "blobs.heal",
-        "UPDATE blobs SET size = $3, object_key = $4, corrupt_at = NULL
-         WHERE digest = $1 AND object_key = $2 AND corrupt_at IS NOT NULL",
+        "UPDATE blobs SET size = $3, object_key = $4, content = $5, corrupt_at = NULL
+         WHERE digest = $1 AND object_key IS NOT DISTINCT FROM $2 AND corrupt_at IS NOT NULL",
     );
     NAMED_SINCE = Statement::both(
         "blobs.named_since",
-        "SELECT created_at FROM blobs WHERE digest = $1 AND object_key = $2",
+        "SELECT created_at FROM blobs WHERE digest = $1 AND object_key IS NOT DISTINCT FROM $2",
     );
 }
 
@@ -34,9 +34,9 @@ statements! {
 ///
 /// # Errors
 /// As any statement.
-pub async fn mark(tx: &mut Tx, digest: &Digest, object_key: &str, now: Micros) -> Result<bool, Error> {
+pub async fn mark(tx: &mut Tx, digest: &Digest, object_key: Option<&str>, now: Micros) -> Result<bool, Error> {
     let digest = digest.to_bytes();
-    let values = [Value::Bytes(&digest), Value::Text(object_key), Value::Int(now)];
+    let values = [Value::Bytes(&digest), Value::OptionalText(object_key), Value::Int(now)];
     Ok(tx.execute(&MARK, &values).await? == 1)
 }
 
@@ -44,13 +44,13 @@ pub async fn mark(tx: &mut Tx, digest: &Digest, object_key: &str, now: Micros) -
 ///
 /// # Errors
 /// As any statement.
-pub async fn clear(tx: &mut Tx, digest: &Digest, object_key: &str) -> Result<bool, Error> {
+pub async fn clear(tx: &mut Tx, digest: &Digest, object_key: Option<&str>) -> Result<bool, Error> {
     let digest = digest.to_bytes();
-    let values = [Value::Bytes(&digest), Value::Text(object_key)];
+    let values = [Value::Bytes(&digest), Value::OptionalText(object_key)];
     Ok(tx.execute(&CLEAR, &values).await? == 1)
 }
 
-/// Gives a marked blob the object of a push. `Ok(false)`: another push did so first.
+/// Gives a marked blob the bytes of a push. `Ok(false)`: another push did so first.
 ///
 /// # Errors
 /// As any statement.
@@ -58,9 +58,10 @@ pub async fn heal(tx: &mut Tx, bad: &Blob, good: &Blob) -> Result<bool, Error> {
     let digest = good.digest.to_bytes();
     let values = [
         Value::Bytes(&digest),
-        Value::Text(&bad.object_key),
+        Value::OptionalText(bad.place.object_key()),
         Value::Int(stored_size(good.size)),
-        Value::Text(&good.object_key),
+        Value::OptionalText(good.place.object_key()),
+        Value::OptionalBytes(good.place.content()),
     ];
     Ok(tx.execute(&HEAL, &values).await? == 1)
 }
@@ -69,8 +70,12 @@ pub async fn heal(tx: &mut Tx, bad: &Blob, good: &Blob) -> Result<bool, Error> {
 ///
 /// # Errors
 /// As any statement.
-pub async fn named_since(reader: &mut Reader, digest: &Digest, object_key: &str) -> Result<Option<Micros>, Error> {
+pub async fn named_since(
+    reader: &mut Reader,
+    digest: &Digest,
+    object_key: Option<&str>,
+) -> Result<Option<Micros>, Error> {
     let digest = digest.to_bytes();
-    let values = [Value::Bytes(&digest), Value::Text(object_key)];
+    let values = [Value::Bytes(&digest), Value::OptionalText(object_key)];
     reader.one(&NAMED_SINCE, &values, |row| row.int(0)).await
 }

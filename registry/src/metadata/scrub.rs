@@ -14,7 +14,11 @@ use uuid::Uuid;
 statements! {
     BLOBS = Statement::both(
         "scrub.blobs",
-        "SELECT digest, size, object_key, corrupt_at FROM blobs WHERE digest > $1 ORDER BY digest LIMIT $2",
+        "SELECT digest, size, object_key, corrupt_at, content FROM blobs WHERE digest > $1 ORDER BY digest LIMIT $2",
+    );
+    KEYS = Statement::both(
+        "scrub.keys",
+        "SELECT digest, object_key FROM blobs WHERE digest > $1 ORDER BY digest LIMIT $2",
     );
     SESSIONS = Statement::both(
         "scrub.sessions",
@@ -59,6 +63,22 @@ pub async fn blobs(reader: &mut Reader, after: Option<&Digest>, limit: u32) -> R
     let after = after.map(Digest::to_bytes).unwrap_or_default();
     let values = [Value::Bytes(&after), Value::Int(limit.into())];
     reader.all(&BLOBS, &values, super::blobs::blob).await
+}
+
+/// The keys of objects of blobs behind a digest, in the order of the digests; `None` begins. A blob in its row has none.
+///
+/// # Errors
+/// As any statement.
+pub async fn keys(
+    reader: &mut Reader,
+    after: Option<&Digest>,
+    limit: u32,
+) -> Result<Vec<(Digest, Option<String>)>, Error> {
+    let after = after.map(Digest::to_bytes).unwrap_or_default();
+    let values = [Value::Bytes(&after), Value::Int(limit.into())];
+    reader
+        .all(&KEYS, &values, |row| Ok((row.digest(0)?, row.optional_text(1)?)))
+        .await
 }
 
 /// The keys that an upload session names.

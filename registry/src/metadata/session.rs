@@ -233,6 +233,11 @@ impl Tx {
         }
     }
 
+    /// Lets the commit wait for the disk, however the transaction was begun.
+    pub fn insist(&mut self) {
+        self.durability = Durability::Full;
+    }
+
     /// Makes everything since `begin` durable: on return it survives a crash of process and machine, unless the
     /// transaction was begun as one that need not.
     ///

@@ -14,8 +14,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 /// Bytes of manifests that are remembered.
 const MANIFESTS: usize = 8 * 1024 * 1024;
-/// Bytes of what is known of blobs.
-const BLOBS: usize = 2 * 1024 * 1024;
+/// Bytes of what is known of blobs, the content of those that are in their rows included.
+const BLOBS: usize = 8 * 1024 * 1024;
 /// What an answer costs besides its content, about.
 const ENTRY: usize = 256;
 /// A remembered answer may take at most this part of the memory.
@@ -107,7 +107,7 @@ impl Standing {
     ) -> Result<Granted, E> {
         let now = self.commits.now().await;
         self.blobs
-            .recall_or(now, key, ask, |found| found.blob.object_key.len())
+            .recall_or(now, key, ask, |found| found.blob.place.weight())
             .await
     }
 }

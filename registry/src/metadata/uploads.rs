@@ -1,6 +1,6 @@
 //! Upload sessions.
 //!
-//! A session's row is committed before its first byte is written and names every object key that its bytes may get.
+//! A session's row is committed before its first byte is written to the store and names every object key that its bytes may get.
 //! One request at a time holds the claim and may write; a claim that its holder did not renew in time can be taken
 //! over. The number of claims so far makes the name of every object that a claim writes unique, so a holder that wakes
 //! up late cannot damage what came after it; what is written under several claims, the store guards (a lock on the
@@ -10,14 +10,17 @@ use super::Micros;
 use super::error::Error;
 use super::session::{Reader, Tx};
 use super::statement::{Row, Statement, Value, statements, stored_size};
+use bytes::Bytes;
 use oci::{Digest, RepositoryName};
 use uuid::Uuid;
 
-/// The parts of an upload that the store has kept so far.
+/// What is kept of an upload so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Staged {
     /// Bytes acknowledged.
     pub stored_bytes: u64,
+    /// Those bytes, while they are few: the store has nothing then.
+    pub content: Option<Bytes>,
     /// The half-done hash of those bytes.
     pub hasher: Option<Vec<u8>>,
     /// The store's name of a multipart upload to the object key.
@@ -69,15 +72,20 @@ const DONE: i64 = 1;
 const ABORTED: i64 = 2;
 
 statements! {
-    BEGIN = Statement::both(
+    // Its commit waits for no disk: whoever stores bytes waits for one that comes after it.
+    BEGIN = Statement::each(
         "upload_sessions.begin",
         "INSERT INTO upload_sessions
              (id, repository, object_key, state, stored_bytes, parts, claims, created_at, expires_at)
          VALUES ($1, $2, $3, 0, 0, '[]', 0, $4, $5)",
+        "INSERT INTO upload_sessions
+             (id, repository, object_key, state, stored_bytes, parts, claims, created_at, expires_at)
+         SELECT $1::bytea, $2::text, $3::text, 0, 0, '[]', 0, $4::bigint, $5::bigint
+         WHERE set_config('synchronous_commit', 'off', true) = 'off'",
     );
     FIND = Statement::both(
         "upload_sessions.find",
-        "SELECT id, object_key, stored_bytes, hasher, multipart_id, parts, tail_key, claims
+        "SELECT id, object_key, stored_bytes, hasher, multipart_id, parts, tail_key, claims, content
          FROM upload_sessions
          WHERE id = $1 AND repository = $2 AND state = 0 AND expires_at > $3",
     );
@@ -92,7 +100,7 @@ statements! {
          SET claim = $4, claimed_until = $5, claims = claims + 1,
              expires_at = CASE WHEN expires_at < $5 THEN $5 ELSE expires_at END
          WHERE id = $1 AND repository = $2 AND state = 0 AND expires_at > $3 AND claim IS NULL
-         RETURNING id, object_key, stored_bytes, hasher, multipart_id, parts, tail_key, claims",
+         RETURNING id, object_key, stored_bytes, hasher, multipart_id, parts, tail_key, claims, content",
     );
     TAKE_OVER = Statement::both(
         "upload_sessions.take_over",
@@ -100,7 +108,7 @@ statements! {
          SET claim = $4, claimed_until = $5, claims = claims + 1,
              expires_at = CASE WHEN expires_at < $5 THEN $5 ELSE expires_at END
          WHERE id = $1 AND repository = $2 AND state = 0 AND expires_at > $3 AND claimed_until <= $3
-         RETURNING id, object_key, stored_bytes, hasher, multipart_id, parts, tail_key, claims",
+         RETURNING id, object_key, stored_bytes, hasher, multipart_id, parts, tail_key, claims, content",
     );
     RENEW = Statement::both(
         "upload_sessions.renew",
@@ -129,21 +137,39 @@ statements! {
     STORED = Statement::both(
         "upload_sessions.stored",
         "UPDATE upload_sessions
-         SET stored_bytes = $3, hasher = $4, parts = $5, tail_key = $6, expires_at = $7,
+         SET stored_bytes = $3, hasher = $4, parts = $5, tail_key = $6, expires_at = $7, content = NULL,
              claim = NULL, claimed_until = NULL
          WHERE id = $1 AND claim = $2 AND state = 0",
+    );
+    // A session that was never claimed has written nothing to the store.
+    STAGE = Statement::both(
+        "upload_sessions.stage",
+        "UPDATE upload_sessions
+         SET stored_bytes = $4, content = $5, expires_at = $6
+         WHERE id = $1 AND repository = $2 AND state = 0 AND expires_at > $3 AND claims = 0 AND content IS NULL",
+    );
+    FINISH_UNCLAIMED = Statement::both(
+        "upload_sessions.finish_unclaimed",
+        "UPDATE upload_sessions
+         SET state = 1, digest = $4, expires_at = $5
+         WHERE id = $1 AND repository = $2 AND state = 0 AND expires_at > $3 AND claims = 0
+         RETURNING content",
+    );
+    EMPTY = Statement::both(
+        "upload_sessions.empty",
+        "UPDATE upload_sessions SET content = NULL WHERE id = $1",
     );
     END = Statement::both(
         "upload_sessions.end",
         "UPDATE upload_sessions
-         SET state = $3, digest = $4, expires_at = $5, claim = NULL, claimed_until = NULL
+         SET state = $3, digest = $4, expires_at = $5, content = NULL, claim = NULL, claimed_until = NULL
          WHERE id = $1 AND claim = $2 AND state = 0
          RETURNING object_key, multipart_id, claims, tail_key",
     );
     CANCEL = Statement::both(
         "upload_sessions.cancel",
         "UPDATE upload_sessions
-         SET state = 2, expires_at = $4, claim = NULL, claimed_until = NULL
+         SET state = 2, expires_at = $4, content = NULL, claim = NULL, claimed_until = NULL
          WHERE id = $1 AND repository = $2 AND state = 0 AND expires_at > $3
          RETURNING object_key, multipart_id, claims, tail_key",
     );
@@ -152,7 +178,7 @@ statements! {
     EXPIRE = Statement::each(
         "upload_sessions.expire",
         "UPDATE upload_sessions
-         SET state = 2, expires_at = $2, claim = NULL, claimed_until = NULL
+         SET state = 2, expires_at = $2, content = NULL, claim = NULL, claimed_until = NULL
          WHERE id IN (
              SELECT id FROM upload_sessions WHERE state = 0 AND expires_at <= $1 ORDER BY expires_at LIMIT $3
          )
@@ -162,7 +188,7 @@ statements! {
              FOR UPDATE SKIP LOCKED
          )
          UPDATE upload_sessions
-         SET state = 2, expires_at = $2, claim = NULL, claimed_until = NULL
+         SET state = 2, expires_at = $2, content = NULL, claim = NULL, claimed_until = NULL
          WHERE id = ANY(ARRAY(SELECT id FROM due))
          RETURNING object_key, multipart_id, claims, tail_key",
     );
@@ -187,6 +213,7 @@ fn session(row: &Row<'_>) -> Result<Session, sqlx::Error> {
         object_key: row.text(1)?,
         staged: Staged {
             stored_bytes: row.size(2)?,
+            content: row.optional_bytes(8)?.map(Bytes::from),
             hasher: row.optional_bytes(3)?,
             multipart_id: row.optional_text(4)?,
             parts,
@@ -364,6 +391,66 @@ pub async fn stored(tx: &mut Tx, claim: Claim, staged: &Staged, expires_at: Micr
         Value::Int(expires_at),
     ];
     Ok(tx.execute(&STORED, &values).await? == 1)
+}
+
+/// A session of a repository.
+#[derive(Debug, Clone, Copy)]
+pub struct Named<'a> {
+    /// Names it.
+    pub id: Uuid,
+    /// Where the blob is to be linked.
+    pub repository: &'a RepositoryName,
+}
+
+/// Keeps the first bytes of an upload in its row. `Ok(false)`: the session is not open, or has bytes already, or a request
+/// has claimed it.
+///
+/// # Errors
+/// As any statement.
+pub async fn stage(
+    tx: &mut Tx,
+    named: Named<'_>,
+    content: &[u8],
+    (now, expires_at): (Micros, Micros),
+) -> Result<bool, Error> {
+    let values = [
+        Value::Bytes(named.id.as_bytes()),
+        Value::Text(named.repository.as_str()),
+        Value::Int(now),
+        Value::Int(stored_size(content.len() as u64)),
+        Value::Bytes(content),
+        Value::Int(expires_at),
+    ];
+    Ok(tx.execute(&STAGE, &values).await? == 1)
+}
+
+/// Ends a session that no request has claimed with the blob it became, and gives the bytes that its row has kept; it is
+/// remembered until `forget_at`. `None`: it is not open, or was claimed.
+///
+/// # Errors
+/// As any statement.
+pub async fn finish_unclaimed(
+    tx: &mut Tx,
+    named: Named<'_>,
+    digest: &Digest,
+    (now, forget_at): (Micros, Micros),
+) -> Result<Option<Bytes>, Error> {
+    let digest = digest.to_bytes();
+    let values = [
+        Value::Bytes(named.id.as_bytes()),
+        Value::Text(named.repository.as_str()),
+        Value::Int(now),
+        Value::Bytes(&digest),
+        Value::Int(forget_at),
+    ];
+    let ended = tx.one(&FINISH_UNCLAIMED, &values, |row| row.optional_bytes(0)).await?;
+    let Some(content) = ended else {
+        return Ok(None);
+    };
+    if content.is_some() {
+        tx.execute(&EMPTY, &values[..1]).await?;
+    }
+    Ok(Some(content.unwrap_or_default().into()))
 }
 
 /// What a session that has ended leaves behind.

@@ -17,6 +17,7 @@ fn limits(config: &Config) -> Limits {
     Limits {
         upload_expiry: config.uploads.expiry,
         blob_size: config.uploads.max_size,
+        in_row: config.inline_size,
         manifest_size: usize::try_from(manifests.max_size).unwrap_or(usize::MAX),
         references: whole(manifests.max_references),
         tags: whole(manifests.max_tags),

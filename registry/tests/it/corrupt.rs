@@ -50,7 +50,7 @@ fn blob(digest: &Digest) -> String {
 
 #[tokio::test]
 async fn a_corrupt_blob_is_an_error_to_pulls_not_there_to_pushes_and_healed_by_one() {
-    let registry = TestRegistry::start().await;
+    let registry = TestRegistry::start_with_objects().await;
     let objects = Objects::open(&registry.config).await;
     let config = registry.push_blob(REPOSITORY, b"{}").await;
     let layer = registry.push_blob(REPOSITORY, b"layer").await;
@@ -86,7 +86,7 @@ async fn a_corrupt_blob_is_an_error_to_pulls_not_there_to_pushes_and_healed_by_o
 
 #[tokio::test]
 async fn objects_deleted_behind_our_back_are_listed_with_their_images() {
-    let registry = TestRegistry::start().await;
+    let registry = TestRegistry::start_with_objects().await;
     let objects = Objects::open(&registry.config).await;
     let manifest = registry.push_image(REPOSITORY, "v1", b"layer").await;
     registry.push_blob(REPOSITORY, b"sound").await;
@@ -110,7 +110,7 @@ async fn objects_deleted_behind_our_back_are_listed_with_their_images() {
 
 #[tokio::test]
 async fn a_server_that_finds_an_object_gone_marks_the_blob() {
-    let registry = TestRegistry::start().await;
+    let registry = TestRegistry::start_with_objects().await;
     let objects = Objects::open(&registry.config).await;
     let digest = registry.push_blob(REPOSITORY, b"content").await;
     objects.delete(&digest).await;
@@ -143,7 +143,7 @@ async fn a_server_that_finds_an_object_gone_marks_the_blob() {
 
 #[tokio::test]
 async fn a_small_blob_with_other_bytes_is_never_served_and_is_marked() {
-    let registry = TestRegistry::start().await;
+    let registry = TestRegistry::start_with_objects().await;
     let objects = Objects::open(&registry.config).await;
     let digest = registry.push_blob(REPOSITORY, b"content").await;
     objects.overwrite(&digest, b"c0ntent").await;
@@ -168,7 +168,7 @@ async fn push_and_flip(registry: &TestRegistry, objects: &Objects, seed: u64) ->
 
 #[tokio::test]
 async fn a_large_blob_with_one_wrong_bit_never_comes_whole_is_marked_and_healed_by_a_push() {
-    let registry = TestRegistry::start().await;
+    let registry = TestRegistry::start_with_objects().await;
     let objects = Objects::open(&registry.config).await;
     let (content, digest) = push_and_flip(&registry, &objects, 1).await;
 
@@ -193,7 +193,7 @@ async fn a_large_blob_with_one_wrong_bit_never_comes_whole_is_marked_and_healed_
 
 #[tokio::test]
 async fn a_range_that_is_all_of_a_damaged_blob_never_comes_whole_either() {
-    let registry = TestRegistry::start().await;
+    let registry = TestRegistry::start_with_objects().await;
     let objects = Objects::open(&registry.config).await;
     let (_, digest) = push_and_flip(&registry, &objects, 2).await;
 
@@ -217,7 +217,7 @@ async fn is_marked(registry: &TestRegistry) {
 
 #[tokio::test]
 async fn a_server_with_an_sqlite_file_is_asked_and_asks_for_the_secret() {
-    let registry = TestRegistry::start().await;
+    let registry = TestRegistry::start_with_objects().await;
     registry.push_blob(REPOSITORY, b"content").await;
     if !registry.database_is_local() {
         // Everybody may use PostgreSQL: nobody is asked.
@@ -246,7 +246,7 @@ fn said(output: &Output) -> String {
 
 #[tokio::test]
 async fn the_command_tells_people_and_programs_and_its_exit_code_says_whether_anything_is_wrong() {
-    let registry = TestRegistry::start().await;
+    let registry = TestRegistry::start_with_objects().await;
     let objects = Objects::open(&registry.config).await;
     for content in [&b"one"[..], b"two", b"three"] {
         registry.push_blob(REPOSITORY, content).await;

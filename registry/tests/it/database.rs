@@ -1,7 +1,7 @@
 //! The rows themselves: locks are waited for within a bound, and references that were missing are found again.
 
 use crate::support::{self, content, stores};
-use berth_registry::metadata::blobs::{self, Blob};
+use berth_registry::metadata::blobs::{self, Blob, Place};
 use berth_registry::metadata::manifests::{self, NewManifest};
 use berth_registry::metadata::repositories::{self, RepositoryKey};
 use berth_registry::metadata::{Metadata, Tx};
@@ -98,7 +98,7 @@ async fn a_blob_that_was_missing_is_referenced_once_it_is_linked() {
     let blob = Blob {
         digest: content::sha256(b"layer"),
         size: 5,
-        object_key: "key".to_owned(),
+        place: Place::Object("key".to_owned()),
         corrupt: false,
     };
     let missing = [reference(ReferenceKind::Layer, blob.digest)];

@@ -27,6 +27,7 @@ mod repository_deletion;
 mod scrub;
 mod settings;
 mod slow_clients;
+mod small_blobs;
 mod sparse;
 mod standing;
 mod store_faults;

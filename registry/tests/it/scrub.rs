@@ -32,13 +32,17 @@ impl Bench {
     }
 
     async fn at(ahead: Duration) -> Self {
+        Self::with(ahead, Limits::default()).await
+    }
+
+    async fn with(ahead: Duration, limits: Limits) -> Self {
         let (config, folder) = stores::fresh().await;
         let objects = Objects::open(&config).await;
         let clock = Clock::standing_at(Clock::default().now());
         clock.advance(ahead);
         let (metadata, store) = (objects.metadata.clone(), objects.store.clone());
         Self {
-            distribution: Distribution::new(metadata, store, clock.clone(), Limits::default(), Rules::default()),
+            distribution: Distribution::new(metadata, store, clock.clone(), limits, Rules::default()),
             clock,
             objects,
             _folder: folder,
@@ -260,7 +264,7 @@ async fn a_mark_does_not_fall_on_what_a_push_has_put_in_its_place() {
     bench.push(b"content").await;
 
     let mut tx = bench.objects.metadata.begin().await.unwrap();
-    let late = berth_registry::metadata::corrupt::mark(&mut tx, &digest, &bad, 1).await;
+    let late = berth_registry::metadata::corrupt::mark(&mut tx, &digest, Some(&bad), 1).await;
     tx.commit().await.unwrap();
 
     assert!(!late.unwrap());
@@ -508,4 +512,32 @@ async fn an_object_that_cannot_be_read_does_not_end_the_scrub() {
 
     assert_eq!((report.blobs, report.missing), (2, 1), "{events:?}");
     assert_eq!(report.unknown, 0);
+}
+
+#[tokio::test]
+async fn damaged_bytes_in_a_row_are_found_and_healed_by_a_push() {
+    let limits = Limits {
+        in_row: 1024,
+        ..Limits::default()
+    };
+    let bench = Bench::with(30 * DAY, limits).await;
+    for content in ["first", "other"] {
+        bench.push(content.as_bytes()).await;
+    }
+    let damage = "UPDATE blobs SET content = (SELECT content FROM blobs ORDER BY digest LIMIT 1)";
+    stores::execute(&bench.objects.config, damage).await;
+
+    let (seen, _) = bench.scrub(&Scrub::default()).await;
+    let (verified, events) = bench.scrub(&verify()).await;
+    for content in ["first", "other"] {
+        bench.push(content.as_bytes()).await;
+    }
+    let (healed, _) = bench.scrub(&verify()).await;
+
+    assert!(seen.is_clean(), "a row that is there is not missing: {seen:?}");
+    assert_eq!((verified.corrupt, verified.marked, verified.verified_bytes), (1, 1, 10));
+    let told = |event: &Event| matches!(event, Event::Corrupt(wrong) if wrong.key.is_none());
+    assert!(events.iter().any(told), "{events:?}");
+    assert!(healed.is_clean(), "{healed:?}");
+    assert_eq!(bench.count("SELECT count(*) FROM tombstones").await, 0);
 }

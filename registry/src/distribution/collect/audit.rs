@@ -28,7 +28,7 @@ fn looked_at(subject: Subject) -> &'static str {
 pub(super) struct Removed {
     pub(super) review: Review,
     pub(super) size: u64,
-    /// Of a blob.
+    /// Of a blob that has an object.
     pub(super) object_key: Option<String>,
 }
 

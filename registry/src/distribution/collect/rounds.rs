@@ -298,7 +298,7 @@ async fn look_at_blobs(with: &Distribution, tx: &mut Tx, items: &Items) -> Resul
     let each = found.into_iter().map(|found| Looked {
         verdict: verdict::of_blob(&found, with.now()),
         size: found.size,
-        object_key: Some(found.object_key),
+        object_key: found.object_key,
         item: found.item,
     });
     Ok(each.collect())

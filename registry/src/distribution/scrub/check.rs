@@ -6,13 +6,15 @@ use super::round::Round;
 use super::{Run, ScrubError};
 use crate::blobs;
 use crate::distribution::Distribution;
-use crate::metadata::blobs::Blob;
+use crate::metadata::blobs::{Blob, Place};
 use crate::metadata::{corrupt, scrub};
+use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use oci::{Digest, Digester};
 use std::error::Error as _;
 
-const PAGE: u32 = 500;
+/// Blobs of a page, whose bytes come with it where they are in their rows.
+const PAGE: u32 = 200;
 /// Objects that are looked at, or read, at one time.
 const AT_ONCE: usize = 8;
 /// Unreadable objects in a row, after which it is the store that is wrong.
@@ -37,7 +39,7 @@ struct Looked {
 }
 
 /// Blobs whose mark is due.
-pub(super) type Marks = Vec<(Digest, String)>;
+pub(super) type Marks = Vec<(Digest, Option<String>)>;
 
 /// Looks at every blob; with `verify` at those behind the place where the scrub before has ended.
 pub(super) async fn rows(run: &mut Run<'_>) -> Result<(), ScrubError> {
@@ -100,20 +102,37 @@ impl Look<'_> {
     }
 
     async fn compare(self, blob: &Blob) -> Looked {
-        let verdict = match self.distribution.blobs.size(&blob.object_key).await {
+        let key = match &blob.place {
+            Place::Object(key) => key,
+            Place::Row(content) => return self.look_at_row(blob, content).await,
+        };
+        let verdict = match self.distribution.blobs.size(key).await {
             Ok(None) => Verdict::Missing,
             Ok(Some(size)) if size != blob.size => Verdict::Corrupt(format!("it has {size} bytes")),
-            Ok(Some(_)) if self.verify || blob.corrupt => return self.hash(blob).await,
+            Ok(Some(_)) if self.verify || blob.corrupt => return self.hash(blob, key).await,
             Ok(Some(_)) => Verdict::Sound,
             Err(failed) => Verdict::Unreadable(failed),
         };
         Looked { verdict, hashed: None }
     }
 
-    async fn hash(self, blob: &Blob) -> Looked {
-        let verdict = match self.read(blob).await {
-            Ok(actual) if actual == blob.digest => Verdict::Sound,
-            Ok(actual) => Verdict::Corrupt(format!("it hashes to {actual}")),
+    /// Bytes in a row are there when the row is.
+    async fn look_at_row(self, blob: &Blob, content: &Bytes) -> Looked {
+        if !self.verify && !blob.corrupt {
+            let (verdict, hashed) = (Verdict::Sound, None);
+            return Looked { verdict, hashed };
+        }
+        self.pace.pay(blob.size).await;
+        let actual = Digest::of(blob.digest.algorithm(), content);
+        Looked {
+            verdict: compared(actual, blob.digest),
+            hashed: Some(blob.size),
+        }
+    }
+
+    async fn hash(self, blob: &Blob, key: &str) -> Looked {
+        let verdict = match self.read(blob, key).await {
+            Ok(actual) => compared(actual, blob.digest),
             Err(blobs::Error::NotFound { .. }) => Verdict::Missing,
             Err(blobs::Error::Short { end, .. }) => Verdict::Corrupt(format!("it ends at byte {end}")),
             Err(failed) => Verdict::Unreadable(failed),
@@ -124,15 +143,22 @@ impl Look<'_> {
         }
     }
 
-    async fn read(self, blob: &Blob) -> Result<Digest, blobs::Error> {
+    async fn read(self, blob: &Blob, key: &str) -> Result<Digest, blobs::Error> {
         let mut digester = Digester::new(blob.digest.algorithm());
-        let mut body = self.distribution.blobs.read(&blob.object_key, 0..blob.size).await?;
+        let mut body = self.distribution.blobs.read(key, 0..blob.size).await?;
         while let Some(piece) = body.try_next().await? {
             self.pace.pay(piece.len() as u64).await;
             digester.update(&piece);
         }
         Ok(digester.finish())
     }
+}
+
+fn compared(actual: Digest, expected: Digest) -> Verdict {
+    if actual == expected {
+        return Verdict::Sound;
+    }
+    Verdict::Corrupt(format!("it hashes to {actual}"))
 }
 
 /// Counts and tells what became of a look.
@@ -158,7 +184,7 @@ async fn settle(run: &mut Run<'_>, blob: &Blob, verdict: Verdict, marks: &mut Ma
         }
     };
     if !matches!(event, Event::Unreadable(_)) && !blob.corrupt {
-        marks.push((blob.digest, blob.object_key.clone()));
+        marks.push((blob.digest, blob.place.object_key().map(str::to_owned)));
     }
     run.tell(event).await
 }
@@ -176,10 +202,10 @@ async fn recovered(run: &mut Run<'_>, blob: &Blob) -> Result<(), ScrubError> {
     run.report.recovered += 1;
     if !run.scrub.dry_run {
         let mut tx = run.distribution.metadata.begin_statement().await?;
-        corrupt::clear(&mut tx, &blob.digest, &blob.object_key).await?;
+        corrupt::clear(&mut tx, &blob.digest, blob.place.object_key()).await?;
         tx.commit().await?;
     }
-    let found = "its object is right again".to_owned();
+    let found = "it is right again".to_owned();
     run.tell(Event::Recovered(Wrong::of(blob, found))).await
 }
 
@@ -198,7 +224,11 @@ pub(super) async fn set(run: &mut Run<'_>, marks: &mut Marks) -> Result<(), Scru
         return Ok(());
     }
     for (digest, object_key) in marks {
-        if run.distribution.mark_corrupt(&digest, &object_key, "scrub").await? {
+        if run
+            .distribution
+            .mark_corrupt(&digest, object_key.as_deref(), "scrub")
+            .await?
+        {
             run.report.marked += 1;
         }
     }

@@ -66,13 +66,13 @@ async fn sessions(metadata: &Metadata, listed: &mut Batch) -> Result<(), ScrubEr
 async fn blobs(metadata: &Metadata, listed: &mut Batch) -> Result<(), ScrubError> {
     let mut after = None;
     loop {
-        let page = scrub::blobs(&mut metadata.read().await?, after.as_ref(), PAGE).await?;
-        let Some(last) = page.last() else {
+        let page = scrub::keys(&mut metadata.read().await?, after.as_ref(), PAGE).await?;
+        let Some((last, _)) = page.last() else {
             return Ok(());
         };
-        after = Some(last.digest);
-        for blob in page {
-            listed.remove(&blob.object_key);
+        after = Some(*last);
+        for key in page.into_iter().filter_map(|(_, key)| key) {
+            listed.remove(&key);
         }
     }
 }

@@ -35,8 +35,9 @@ pub enum Event {
 pub struct Wrong {
     /// The blob.
     pub digest: String,
-    /// Its object.
-    pub key: String,
+    /// Its object; absent: its bytes are in the database.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
     /// Bytes that it should have.
     pub size: u64,
     /// What was found.
@@ -121,7 +122,7 @@ impl Wrong {
     pub(super) fn of(blob: &crate::metadata::blobs::Blob, found: String) -> Self {
         Self {
             digest: blob.digest.to_string(),
-            key: blob.object_key.clone(),
+            key: blob.place.object_key().map(str::to_owned),
             size: blob.size,
             found,
             images: Vec::new(),

@@ -14,8 +14,8 @@ pub struct Found {
     pub item: Item,
     /// In bytes.
     pub size: u64,
-    /// The object's key in the store.
-    pub object_key: String,
+    /// The object's key in the store; none where the bytes go with the row.
+    pub object_key: Option<String>,
     /// A repository that may use it.
     pub repository: Option<i64>,
     /// The end of the longest promise to a client of any repository.
@@ -43,7 +43,7 @@ statements! {
         "collect.bury_blobs",
         "INSERT INTO tombstones (object_key, digest, multipart_id, size, reason, attempts, not_before, created_at)
          SELECT b.object_key, b.digest, NULL, b.size, 'unreferenced', 0, $4, $5 FROM ",
-        " CROSS JOIN blobs b WHERE b.digest = item.digest",
+        " CROSS JOIN blobs b WHERE b.digest = item.digest AND b.object_key IS NOT NULL",
         prune: " AND b.digest = ANY($3)",
         end: " ON CONFLICT (object_key) DO NOTHING"
     );
@@ -59,7 +59,7 @@ fn found(row: &Row<'_>) -> Result<Found, sqlx::Error> {
     Ok(Found {
         item: item(row)?,
         size: row.size(3)?,
-        object_key: row.text(4)?,
+        object_key: row.optional_text(4)?,
         repository: row.optional_int(5)?,
         leased_until: row.optional_int(6)?,
     })

@@ -12,7 +12,8 @@ use std::time::Duration;
 
 const REPOSITORY: &str = "team/app";
 /// No grace, so that a test need not wait for it.
-const HASTY: [(&str, &str); 4] = [
+const HASTY: [(&str, &str); 5] = [
+    stores::ALL_IN_THE_STORE,
     ("BERTH_GC_DELAYS_DEFAULT", "0s"),
     ("BERTH_GC_QUARANTINE", "0s"),
     ("BERTH_GC_LEASE", "1s"),
@@ -139,7 +140,7 @@ fn gc(config: &Config, data: &Path, arguments: &[&str]) -> (Option<i32>, String,
 
 #[tokio::test]
 async fn a_dry_run_tells_what_would_go_and_why_and_changes_no_byte() {
-    let registry = TestRegistry::start_with(&[("BERTH_GC_ENABLED", "false")]).await;
+    let registry = TestRegistry::start_with(&[("BERTH_GC_ENABLED", "false"), stores::ALL_IN_THE_STORE]).await;
     let Storage::Filesystem { root } = registry.config.storage.clone() else {
         // The command is the same; bytes can be compared in a folder alone.
         return;

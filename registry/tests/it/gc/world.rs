@@ -9,6 +9,7 @@ use berth_registry::distribution::{
     BodyError, Chunk, Delays, Distribution, Limits, ManifestPut, Reaped, Reviewed, Reviews, Rules,
 };
 use berth_registry::metadata::Metadata;
+use berth_registry::metadata::blobs::Place;
 use berth_registry::server;
 use bytes::Bytes;
 use futures::stream;
@@ -78,9 +79,14 @@ impl World {
     }
 
     pub(crate) async fn push_blob(&self, repository: &str, bytes: &[u8]) -> Digest {
+        self.push_blob_with(&self.distribution, repository, bytes).await
+    }
+
+    /// By way of another replica.
+    pub(crate) async fn push_blob_with(&self, replica: &Distribution, repository: &str, bytes: &[u8]) -> Digest {
         let (name, digest) = (name(repository), sha256(bytes));
-        let upload = self.distribution.start_upload(&name).await.unwrap();
-        self.distribution
+        let upload = replica.start_upload(&name).await.unwrap();
+        replica
             .finish_upload(&name, upload.id, digest, chunk(bytes))
             .await
             .unwrap();
@@ -175,8 +181,11 @@ impl World {
         let Ok(blob) = self.distribution.blob(&name(repository), &digest).await else {
             return false;
         };
-        let actual = self.store.hash(&blob.object_key, blob.size, digest.algorithm()).await;
-        assert_eq!(actual.unwrap(), digest, "a row without its bytes");
+        let actual = match &blob.place {
+            Place::Object(key) => self.store.hash(key, blob.size, digest.algorithm()).await.unwrap(),
+            Place::Row(content) => sha256(content),
+        };
+        assert_eq!(actual, digest, "a row without its bytes");
         true
     }
 

@@ -42,11 +42,19 @@ impl TestRegistry {
         }
     }
 
-    /// On a bucket, whatever the environment names, with settings as variables.
+    /// With every blob in the store, however small.
+    pub(crate) async fn start_with_objects() -> Self {
+        Self::start_with(&[stores::ALL_IN_THE_STORE]).await
+    }
+
+    /// On a bucket, whatever the environment names, which gets every blob, with settings as variables.
     pub(crate) async fn start_on_a_bucket(settings: &[(&str, &str)]) -> Self {
         let bucket = stores::some_bucket();
         let bucket = bucket.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        let all: Vec<_> = bucket.chain(settings.iter().copied()).collect();
+        let all: Vec<_> = bucket
+            .chain([stores::ALL_IN_THE_STORE])
+            .chain(settings.iter().copied())
+            .collect();
         Self::start_with(&all).await
     }
 

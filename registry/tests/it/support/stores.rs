@@ -16,6 +16,9 @@ use berth_registry::config::{self, Config, Database, Sources};
 use sqlx::{ConnectOptions, Connection, Executor};
 use std::path::Path;
 
+/// For tests that look at objects of a few bytes.
+pub(crate) const ALL_IN_THE_STORE: (&str, &str) = ("BERTH_STORAGE_INLINE_SIZE", "0B");
+
 /// Settings for a registry that shares nothing with any other.
 pub(crate) async fn fresh() -> (Config, tempfile::TempDir) {
     fresh_with(&[]).await
@@ -171,9 +174,14 @@ pub(crate) async fn count(config: &Config, sql: &'static str) -> i64 {
 pub(crate) async fn execute(config: &Config, sql: &'static str) {
     match &config.database {
         Database::Sqlite { path } => {
-            let connection = rusqlite::Connection::open(path).unwrap();
-            connection.busy_timeout(std::time::Duration::from_secs(5)).unwrap();
-            connection.execute_batch(sql).unwrap();
+            let path = path.clone();
+            // The server, which this waits for, may be on the same thread.
+            let executed = tokio::task::spawn_blocking(move || {
+                let connection = rusqlite::Connection::open(path).unwrap();
+                connection.busy_timeout(std::time::Duration::from_secs(5)).unwrap();
+                connection.execute_batch(sql).unwrap();
+            });
+            executed.await.unwrap();
         }
         Database::Postgres { url, .. } => {
             let options: sqlx::postgres::PgConnectOptions = url.parse().unwrap();
