@@ -295,14 +295,17 @@ fn promote_and_abort(plugin: &Plugin<'_>) -> Result<()> {
     plugin.until("AwaitingApproval")?;
     plugin.json(&["rollout", "abort", "registry", "--reason", "changed my mind"])?;
     plugin.until("RolledBack")?;
-    let history = plugin.json(&["rollout", "history", "registry"])?;
+    // The record is written after the status.
+    let history = wait::until("the record follows", COMMAND_LIMIT, || {
+        let history = plugin.json(&["rollout", "history", "registry"])?;
+        Ok((history[0]["status"]["phase"] == "RolledBack").then_some(history))
+    })?;
     let ends: Vec<&Value> = history
         .as_array()
         .into_iter()
         .flatten()
         .map(|record| &record["status"]["phase"])
         .collect();
-    ensure!(ends.first().is_some_and(|end| *end == "RolledBack"), "{ends:?}");
     ensure!(ends.iter().any(|end| *end == "Completed"), "{ends:?}");
     let decisions = &history[0]["status"]["decisions"];
     ensure!(decisions.to_string().contains("changed my mind"), "{decisions:#}");
