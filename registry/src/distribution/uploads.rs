@@ -5,18 +5,18 @@ use super::error::{BodyError, Error};
 use super::in_row::Body;
 use super::{Distribution, retried};
 use crate::blobs::{self, AppendError, Appended, End, Mismatch, keys};
-use crate::metadata::Tx;
 use crate::metadata::blobs::{self as blob_rows, Blob, Place};
 use crate::metadata::repositories;
 use crate::metadata::tombstones::{self, Dead};
 use crate::metadata::uploads::{self, Ended, Named, NewSession, Session, Staged};
+use crate::metadata::{Micros, Tx};
 use crate::staging;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt, stream};
 use oci::{ContentRange, Digest, RepositoryName};
 use std::time::Duration;
-use uuid::Uuid;
+use uuid::{Timestamp, Uuid};
 
 /// Of a second.
 const MICROS: i64 = 1_000_000;
@@ -49,8 +49,8 @@ impl Distribution {
     /// # Errors
     /// `Database`.
     pub async fn start_upload(&self, repository: &RepositoryName) -> Result<OpenUpload, Error> {
-        let id = Uuid::new_v4();
         let (now, expires_at) = (self.now(), self.after(self.limits.upload_expiry));
+        let id = session_id(now);
         let object_key = if staging::mutated("key_reused") {
             "blobs/00/reused".to_owned()
         } else {
@@ -401,6 +401,18 @@ impl Distribution {
         let key = object_key.to_owned();
         Err(blobs::Error::Lost { key }.into())
     }
+}
+
+/// Ids of one time stand together, so that the rows of uploads that begin at one time share pages of their index.
+fn session_id(now: Micros) -> Uuid {
+    let (seconds, rest) = (now.div_euclid(MICROS), now.rem_euclid(MICROS));
+    let nanos = u32::try_from(rest * 1000).unwrap_or_default();
+    Uuid::new_v7(Timestamp::from_unix_time(
+        u64::try_from(seconds).unwrap_or_default(),
+        nanos,
+        0,
+        0,
+    ))
 }
 
 /// What a planted fault takes an ended session for.
