@@ -29,6 +29,9 @@ pub struct Facts {
     pub main: Option<Pods>,
     /// The canary's pods.
     pub canary: Option<Pods>,
+    /// Since when main and canary each have a Service that a Gateway can be pointed to; `None`: there is no Gateway, or they
+    /// have not.
+    pub stage_services: Option<Timestamp>,
     /// Whether everything that the old pods were made of is kept.
     pub can_rebuild_old: bool,
     /// Whether the image has looked at the database.

@@ -34,7 +34,7 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::locks::{Holder, LockName};
 use crate::notify;
-use crate::registry::build::Objects;
+use crate::registry::build::{self, Objects};
 use crate::registry::credentials::{self, HTTP_SECRET_KEY};
 use crate::registry::observe::Observed;
 use crate::registry::trouble::Scrubber;
@@ -470,13 +470,18 @@ impl Machine<'_> {
         }
         let cluster = &pass.context.cluster;
         apply::apply_groundwork(cluster, pass.objects, pass.observed).await?;
-        companions::write::settle(cluster, pass.valid, &pass.objects.companions, pass.observed).await?;
+        let world = world::world(pass.settings, &state, self.main_pods());
+        // Before the pods: a canary that is to go gets no requests any more.
+        let companions = companions::Companions {
+            route: build::route(pass.valid, world.gateway),
+            ..pass.objects.companions.clone()
+        };
+        companions::write::settle(cluster, pass.valid, &companions, pass.observed).await?;
         if let Some(live) = apply::gives_up_replicas(pass.valid, pass.observed)
             && cluster.keep_replicas(live).await? == Written::Stale
         {
             return Ok(Driven::Stale);
         }
-        let world = world::world(pass.settings, &state, self.main_pods());
         let main = Box::pin(hands.act(world, &state, &self.lock)).await?;
         companions::write::settle_autoscaler(cluster, pass.valid, &pass.objects.companions, pass.observed).await?;
         Ok(Driven::Rolling {

@@ -2,7 +2,8 @@
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::{Job, JobStatus};
-use k8s_openapi::api::core::v1::{ContainerStateTerminated, Pod};
+use k8s_openapi::api::core::v1::{ContainerStateTerminated, Pod, Service};
+use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::commands;
@@ -15,6 +16,7 @@ use super::view::View;
 use super::world::{self, JobKind};
 use crate::api::Registry;
 use crate::api::rollout::RolloutState;
+use crate::foreign::OptionalApi;
 use crate::labels::{COMPONENT, REVISION};
 use crate::registry::migration::{JobState, state};
 use crate::registry::observe::Observed;
@@ -71,6 +73,7 @@ pub fn facts(read: Read<'_>, rollout: Option<&RolloutState>, told: Told) -> Fact
             .canary
             .as_ref()
             .map(|live| pods(live, "canary", observed, scrubber)),
+        stage_services: stage_services(read),
         can_rebuild_old: old.is_some_and(|old| kept(view, &old.revision).is_some()),
         preflight: job(JobKind::Preflight),
         pre: job(JobKind::Pre),
@@ -84,6 +87,16 @@ pub fn facts(read: Read<'_>, rollout: Option<&RolloutState>, told: Told) -> Fact
         commands: commands::commands(registry),
         target: told.target,
     }
+}
+
+fn stage_services(read: Read<'_>) -> Option<Timestamp> {
+    let exposure = read.registry.spec.exposure.as_ref();
+    let is_routed = exposure.is_some_and(|exposure| exposure.gateway.is_some());
+    if !is_routed || !read.observed.apis.contains(&OptionalApi::Routes) {
+        return None;
+    }
+    let made = |service: &Option<Service>| Some(service.as_ref()?.metadata.creation_timestamp.as_ref()?.0);
+    Some(made(&read.view.main_service)?.max(made(&read.view.canary_service)?))
 }
 
 /// What is kept of that revision.

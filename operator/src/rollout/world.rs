@@ -30,6 +30,8 @@ pub struct World {
     pub main_is_new: bool,
     /// Pods of the canary.
     pub canary: i32,
+    /// The canary's share of what comes through a Gateway; `None`: it gets what each pod gets.
+    pub gateway: Option<i32>,
     /// The Job that must be there.
     pub job: Option<JobKind>,
     /// Whether the locks are held.
@@ -69,6 +71,7 @@ pub fn world(settings: &Settings, state: &RolloutState, main: i32) -> World {
         } else {
             0
         },
+        gateway: state.weight.gateway,
         job: job(settings, state),
         locked: is_locked(state),
     }

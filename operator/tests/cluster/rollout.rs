@@ -1,12 +1,15 @@
 //! A new version reaches the pods of a Registry step by step, or does not.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::routing::post;
 use axum::{Json, Router};
 use berth_operator::api::rollout::Phase;
 use berth_operator::api::{Registry, RegistryRollout};
+use berth_operator::clock::Clock;
 use berth_operator::context::Context;
+use berth_operator::foreign::HTTPRoute;
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::ResourceExt;
 use serde_json::{Value, json};
@@ -206,4 +209,100 @@ async fn phases_that_one_pass_goes_through_are_told_each() {
     let told = once.len();
     once.dedup();
     assert_eq!(once.len(), told, "an event was told twice: {once:?}");
+}
+
+/// The Services that the Gateway sends requests to, with their weights.
+async fn backends(fixture: &Fixture) -> Vec<(String, i64)> {
+    let route: HTTPRoute = fixture.get("images").await;
+    let value = serde_json::to_value(&route).unwrap();
+    let backends = value["spec"]["rules"][0]["backendRefs"].as_array().unwrap();
+    let each = backends.iter().map(|backend| {
+        let name = backend["name"].as_str().unwrap().to_owned();
+        (name, backend["weight"].as_i64().unwrap())
+    });
+    each.collect()
+}
+
+/// Passes and the controllers' part, until the roll-out is over: what the Gateway did in each phase.
+async fn roll_behind_a_gateway(fixture: &Fixture, operator: &Arc<Context>) -> Vec<(Phase, Vec<(String, i64)>)> {
+    let mut seen = Vec::new();
+    for _ in 0..30 {
+        let registry = fixture.pass_of(operator, "images").await;
+        seen.push((phase(&registry), backends(fixture).await));
+        if phase(&registry).is_final() {
+            break;
+        }
+        play(fixture, "images", &Play::default()).await;
+    }
+    seen.dedup();
+    seen
+}
+
+/// An operator by whose clock a Service is old as soon as it is there.
+fn later(fixture: &Fixture, canary: Canary) -> Arc<Context> {
+    let mut operator = fixture.restarted();
+    operator.clock = Clock::Fixed(Clock::System.now() + Duration::from_mins(10));
+    operator.witness = Arc::new(Judge(canary));
+    Arc::new(operator)
+}
+
+fn behind_a_gateway(version: &str) -> Value {
+    quick(&json!({"version": version, "exposure": {
+        "gateway": {"parentRefs": [{"name": "edge"}], "hostnames": ["registry.example.com"]},
+    }}))
+}
+
+async fn ready_behind_a_gateway() -> Fixture {
+    let fixture = Fixture::new().await;
+    fixture.create_credentials().await;
+    fixture.create("images", &behind_a_gateway("0.1.0")).await.unwrap();
+    fixture.pass_until_ready("images").await;
+    fixture
+}
+
+#[tokio::test]
+async fn a_gateway_sends_the_canary_its_share_while_it_is_measured() {
+    let fixture = ready_behind_a_gateway().await;
+    let alike = vec![("images".to_owned(), 1)];
+    assert_eq!(backends(&fixture).await, alike);
+    let operator = later(&fixture, Canary::Good);
+
+    fixture.respec("images", &behind_a_gateway("0.2.0")).await.unwrap();
+    let seen = roll_behind_a_gateway(&fixture, &operator).await;
+
+    let split = vec![("images-main".to_owned(), 90), ("images-canary".to_owned(), 10)];
+    let spared = vec![("images-main".to_owned(), 100)];
+    let during = |phase: Phase| {
+        seen.iter()
+            .filter(move |(at, _)| *at == phase)
+            .map(|(_, to)| to.clone())
+    };
+    assert_eq!(during(Phase::CanaryDeploying).last(), Some(spared), "{seen:?}");
+    assert_eq!(during(Phase::CanaryAnalyzing).last(), Some(split), "{seen:?}");
+    assert_eq!(seen.last(), Some(&(Phase::Completed, alike.clone())), "{seen:?}");
+    assert!(during(Phase::Promoting).all(|to| to == alike), "{seen:?}");
+}
+
+#[tokio::test]
+async fn a_gateway_sends_a_canary_that_is_taken_back_nothing_more() {
+    let fixture = ready_behind_a_gateway().await;
+    let operator = later(&fixture, Canary::Bad);
+
+    fixture.respec("images", &behind_a_gateway("0.2.0")).await.unwrap();
+    let seen = roll_behind_a_gateway(&fixture, &operator).await;
+
+    let during = |phase: Phase| {
+        seen.iter()
+            .filter(move |(at, _)| *at == phase)
+            .map(|(_, to)| to.clone())
+    };
+    assert!(
+        during(Phase::RollingBack).all(|to| to == [("images-main".to_owned(), 100)]),
+        "{seen:?}"
+    );
+    assert_eq!(
+        seen.last(),
+        Some(&(Phase::RolledBack, vec![("images".to_owned(), 1)])),
+        "{seen:?}"
+    );
 }

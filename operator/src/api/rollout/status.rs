@@ -207,8 +207,12 @@ impl Trigger {
 pub struct Weight {
     /// The share that the step asks for.
     pub wanted: i32,
-    /// The share that follows from the pods that serve.
+    /// The share that follows from the pods that serve, or from the weights of the `HTTPRoute`.
     pub actual: i32,
+    /// The canary's share of what comes through the Gateway, while the weights of the `HTTPRoute` say it. 0: all of that goes
+    /// to the other pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<i32>,
 }
 
 /// What a measurement came to.

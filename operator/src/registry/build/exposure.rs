@@ -31,6 +31,17 @@ impl Backend {
             weight: 1,
         }]
     }
+
+    /// The Service of main, and that of the canary for its share in a hundred. One without a share is not named: it may have
+    /// no pods.
+    pub fn split(registry: &ValidRegistry, canary: i32) -> Vec<Self> {
+        let main = (names::main_service(&registry.name), 100 - canary);
+        let both = [main, (names::canary(&registry.name), canary)];
+        both.into_iter()
+            .filter(|(_, weight)| *weight > 0)
+            .map(|(service, weight)| Self { service, weight })
+            .collect()
+    }
 }
 
 pub(super) fn ingress(registry: &ValidRegistry) -> Option<Ingress> {

@@ -27,6 +27,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use super::companions::Companions;
 use super::credentials::HTTP_SECRET_KEY;
 use super::validate::{ValidRegistry, Volume};
+use crate::foreign::HTTPRoute;
 use crate::labels::{self, Component, names};
 use exposure::Backend;
 
@@ -81,11 +82,18 @@ pub fn build(registry: &ValidRegistry, secrets_digest: &str) -> Objects {
     }
 }
 
+/// The way in through a Gateway, if there is one, with the canary's share in a hundred; without one all pods that serve are
+/// alike to it.
+pub fn route(registry: &ValidRegistry, canary: Option<i32>) -> Option<HTTPRoute> {
+    let backends = canary.map_or_else(|| Backend::whole(registry), |canary| Backend::split(registry, canary));
+    exposure::route(registry, &backends)
+}
+
 /// The objects around the pods of `registry`. What comes through a Gateway goes to all pods that serve.
 fn companions(registry: &ValidRegistry) -> Companions {
     Companions {
         ingress: exposure::ingress(registry),
-        route: exposure::route(registry, &Backend::whole(registry)),
+        route: route(registry, None),
         certificate: exposure::certificate(registry),
         ingress_certificate: exposure::ingress_certificate(registry),
         network_policy: network::policy(registry),

@@ -13,6 +13,7 @@ mod canary;
 mod main;
 mod pending;
 mod side;
+mod split;
 
 use std::time::Duration;
 
@@ -95,6 +96,7 @@ pub fn step(settings: &Settings, memory: &Memory, facts: &Facts, now: Timestamp)
         turn.go_on();
         turn.pause_if_wanted();
     }
+    turn.split();
     turn.memory.rollout = Some(turn.state);
     turn.memory
 }

@@ -50,6 +50,7 @@ pub(super) fn facts() -> Facts {
         requested_by: None,
         main: Some(pods("1.0.0", 3)),
         canary: None,
+        stage_services: None,
         can_rebuild_old: true,
         preflight: JobFact::Absent,
         pre: JobFact::Absent,
