@@ -297,7 +297,7 @@ async fn a_small_blob_is_served_where_larger_ones_are_redirected() {
 }
 
 /// Gives every blob in a row the bytes of a manifest.
-const DAMAGE: &str = "UPDATE blobs SET content = (SELECT max(payload) FROM manifests) WHERE content IS NOT NULL";
+const DAMAGE: &str = "UPDATE blobs SET content = (SELECT payload FROM manifests LIMIT 1) WHERE content IS NOT NULL";
 const MARKED: &str = "SELECT count(*) FROM blobs WHERE corrupt_at IS NOT NULL";
 
 #[tokio::test]
@@ -366,6 +366,7 @@ async fn a_small_blob_whose_bytes_were_an_object_stays_one_and_the_other_way_rou
 
     assert_eq!(world.count(IN_ROWS).await, 1);
     assert!(world.has_blob(REPOSITORY, object.layer).await && world.has_blob(REPOSITORY, row).await);
-    // What the replica that keeps no rows has stored for nothing.
-    assert_eq!(world.count(TOMBSTONES).await, 1);
+    // What the replica that keeps no rows has stored for nothing: in a bucket that may be under either of two keys.
+    let keys = if world.store.writes_beside() { 2 } else { 1 };
+    assert_eq!(world.count(TOMBSTONES).await, keys);
 }
