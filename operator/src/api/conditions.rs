@@ -122,6 +122,10 @@ pub enum Reason {
     ImagePullFailed,
     /// Pods start and stop again.
     PodsCrash,
+    /// All pods are new, and their containers end by themselves again and again.
+    PodsRestarting,
+    /// All pods are new, and one runs without being ready.
+    PodsNotReady,
     /// Pods cannot be made as they are described.
     PodsRefused,
     /// New pods did not serve in time.
@@ -263,6 +267,8 @@ impl Reason {
             Self::RollingOut => "RollingOut",
             Self::ImagePullFailed => "ImagePullFailed",
             Self::PodsCrash => "PodsCrash",
+            Self::PodsRestarting => "PodsRestarting",
+            Self::PodsNotReady => "PodsNotReady",
             Self::PodsRefused => "PodsRefused",
             Self::RolloutTimedOut => "RolloutTimedOut",
             Self::TooFewReplicas => "TooFewReplicas",
@@ -345,13 +351,15 @@ impl Reason {
     ];
 
     /// The reasons that a roll-out can have.
-    pub const OF_ROLLOUTS: [Self; 44] = [
+    pub const OF_ROLLOUTS: [Self; 46] = [
         Self::AsExpected,
         Self::Migrating,
         Self::MigrationFailed,
         Self::MigrationPending,
         Self::RollingOut,
         Self::PodsCrash,
+        Self::PodsRestarting,
+        Self::PodsNotReady,
         Self::TooFewReplicas,
         Self::CheckingImage,
         Self::MainUnavailable,

@@ -82,6 +82,21 @@ pub struct Pods {
     pub trouble: Option<Trouble>,
     /// How often their containers have ended and were started again.
     pub restarts: i32,
+    /// What each of them does by itself.
+    pub seen: Vec<PodSeen>,
+}
+
+/// What one pod does by itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PodSeen {
+    /// Its name.
+    pub name: String,
+    /// How often its container has ended.
+    pub ends: i32,
+    /// Whether it was ended for memory the last time.
+    pub out_of_memory: bool,
+    /// Since when its container runs and is not ready.
+    pub unready_since: Option<Timestamp>,
 }
 
 /// How far a Job is.

@@ -14,6 +14,7 @@ pub mod plan;
 mod printed;
 pub mod record;
 pub mod schema;
+mod seen;
 pub mod settings;
 pub mod sight;
 pub mod target;

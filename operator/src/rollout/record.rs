@@ -240,6 +240,8 @@ pub fn restored(record: &RegistryRollout) -> Option<RolloutState> {
         verdict: None,
         counters: Counters::default(),
         bad_measurements: status.bad_measurements,
+        lacking_since: None,
+        ended_before: None,
         locks: Vec::new(),
         contract: status.contract.clone(),
         schema: status.schema.clone(),

@@ -11,6 +11,7 @@ use super::evidence::{PodAddress, Stage};
 use super::facts::{ApprovalFact, Evidence, Facts, JobFact, LockFact, Pods, Target};
 use super::printed::{contract, migrated, problems, waiting_contract};
 use super::record::Ran;
+use super::seen;
 use super::target::{self, Snapshot};
 use super::view::View;
 use super::world::{self, JobKind};
@@ -122,6 +123,7 @@ fn pods(live: &Deployment, component: &str, observed: &Observed, scrubber: Scrub
         rollout: Rollout::of(live),
         trouble: trouble::of_component(live, component, &ours, scrubber),
         restarts,
+        seen: ours.iter().filter(of_revision).filter_map(seen::seen).collect(),
         revision,
     }
 }

@@ -1,5 +1,7 @@
 //! Where a roll-out is, in the status of its Registry.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::KubeSchema;
 use schemars::JsonSchema;
@@ -97,6 +99,16 @@ pub struct RolloutState {
     #[serde(default, skip_serializing_if = "is_zero")]
     #[schemars(range(min = 0))]
     pub bad_measurements: i32,
+
+    /// Since when not all of the pods serve that did when the phase began. They have `rollout.progressDeadline` to come back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lacking_since: Option<Time>,
+
+    /// While every pod runs the new version: how often the containers of pods had ended when the phase began, by pod. What
+    /// they end more often since speaks against the version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("maxProperties" = 100))]
+    pub ended_before: Option<BTreeMap<String, i32>>,
 
     /// Its locks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

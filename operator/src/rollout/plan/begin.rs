@@ -112,6 +112,8 @@ fn started(memory: &Memory, facts: &Facts, is_retry: bool, now: Timestamp) -> Ro
         verdict: None,
         counters: Counters::default(),
         bad_measurements: 0,
+        lacking_since: None,
+        ended_before: None,
         locks: Vec::new(),
         contract: None,
         schema: None,

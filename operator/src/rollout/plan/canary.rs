@@ -31,6 +31,7 @@ impl Turn<'_> {
             );
             self.go(Phase::AwaitingApproval, Reason::AwaitingApproval, message);
             self.state.asks = Some(step);
+            self.note_ends();
             return;
         }
         match step {
@@ -133,7 +134,11 @@ impl Turn<'_> {
             return self.bad(crash.reason, &crash.message.clone());
         }
         let message = trouble.map_or_else(|| message.to_owned(), |trouble| trouble.message);
-        if self.is_late() || (is_ours && pods.rollout.timed_out) {
+        let is_late = match &self.state.lacking_since {
+            Some(from) => since(from, self.now) >= self.settings.deadline,
+            None => self.is_late(),
+        };
+        if is_late || (is_ours && pods.rollout.timed_out) {
             let message = format!("the new pods did not serve in time: {message}");
             return self.bad(Reason::ProgressDeadlineExceeded, &message);
         }
@@ -156,7 +161,8 @@ impl Turn<'_> {
             );
             return self.bad(Reason::PodsCrash, &message);
         }
-        if !serve(Some(&canary), &self.state.to.revision) || canary.rollout.wanted != self.wanted_pods() {
+        let is_whole = serve(Some(&canary), &self.state.to.revision) && canary.rollout.wanted == self.wanted_pods();
+        if !self.serves_again(is_whole) {
             self.state.baking_since = None;
             return self.wait_for(&canary, Reason::Baking, "not all of the canary's pods serve");
         }
@@ -172,6 +178,17 @@ impl Turn<'_> {
             Some(evidence) => self.judge(&evidence),
             None => self.stay(Reason::Baking, self.baking()),
         }
+    }
+
+    /// Notes since when pods that served do not: a pod that is gone late in a long phase has its time to come back.
+    pub(super) fn serves_again(&mut self, serve: bool) -> bool {
+        let lacking = if serve {
+            None
+        } else {
+            self.state.lacking_since.clone().or_else(|| Some(self.time()))
+        };
+        self.state.lacking_since = lacking;
+        serve
     }
 
     fn baking(&self) -> String {
@@ -367,6 +384,9 @@ impl Turn<'_> {
         if let Some(restarts) = canary.map(|canary| canary.restarts).filter(|restarts| *restarts > 0) {
             let message = format!("the canary's containers ended by themselves {restarts} times");
             return self.bad(Reason::PodsCrash, &message);
+        }
+        if step == ApprovalStep::PostMigrations && self.is_restless() {
+            return;
         }
         let mut approvers: Vec<&str> = Vec::new();
         for word in self.facts.approvals.clone().iter().filter(|word| word.step == step) {

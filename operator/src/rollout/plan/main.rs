@@ -2,6 +2,7 @@
 
 use super::super::facts::{Evidence, JobFact, Probe, Verdict};
 use super::canary::outcome;
+use super::unrest::unrest;
 use super::{ERRORS, Turn, serve};
 use crate::api::conditions::Reason;
 use crate::api::rollout::{ApprovalStep, Phase, PostPolicy};
@@ -34,9 +35,30 @@ impl Turn<'_> {
         self.wait_for(&main, Reason::RollingOut, &message);
     }
 
+    /// Whether the pods that all clients use are restless by the version's fault: then the roll-out is on its way out.
+    pub(super) fn is_restless(&mut self) -> bool {
+        let Some(main) = &self.facts.main else { return false };
+        let Some(before) = &self.state.ended_before else {
+            // The status was lost, or is of an operator that noted nothing: what ends from now on counts.
+            self.note_ends();
+            return false;
+        };
+        let since = self.state.phase_since.0;
+        let found = unrest(&main.seen, before, since, self.now)
+            .filter(|_| main.revision.as_deref() == Some(self.state.to.revision.as_str()));
+        let Some((reason, message)) = found else { return false };
+        let words = main.trouble.as_ref().map(|trouble| format!(". {}", trouble.message));
+        let message = format!("{message}{}", words.unwrap_or_default());
+        self.bad(reason, &message);
+        true
+    }
+
     pub(super) fn main_verifying(&mut self) {
         let main = self.facts.main.clone().unwrap_or_default();
-        if !serve(Some(&main), &self.state.to.revision) {
+        if self.is_restless() {
+            return;
+        }
+        if !self.serves_again(serve(Some(&main), &self.state.to.revision)) {
             return self.wait_for(&main, Reason::TooFewReplicas, "not all of the new pods serve");
         }
         let Some(evidence) = self.facts.evidence.clone() else {
@@ -144,6 +166,9 @@ impl Turn<'_> {
     }
 
     pub(super) fn soaking(&mut self) {
+        if self.is_restless() {
+            return;
+        }
         if let Some(evidence) = self.facts.evidence.clone() {
             // A source that is away for some minutes of a day stops nothing; what is good or bad counts.
             if !matches!(outcome(&evidence).0, Verdict::Error | Verdict::NoData | Verdict::Unsure) {

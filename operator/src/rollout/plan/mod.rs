@@ -14,6 +14,7 @@ mod main;
 mod pending;
 mod side;
 mod split;
+mod unrest;
 
 use std::time::Duration;
 
@@ -29,6 +30,8 @@ use crate::api::rollout::{ApprovalStep, Phase, RollbackFloor, RollbackMode, Roll
 
 /// How many ended roll-outs the status names.
 const HISTORY: usize = 10;
+/// How many pods are remembered whose containers had ended before a phase began.
+const PODS: usize = 100;
 /// How many versions are remembered as bad.
 const REFUSED: usize = 16;
 /// How many decisions the status has; the record has them all.
@@ -212,8 +215,32 @@ impl Turn<'_> {
         if !matches!(phase, Phase::Paused | Phase::Held) {
             self.state.counters = Counters::default();
         }
+        self.note_ends();
         if phase.is_final() {
             self.end();
+        }
+    }
+
+    /// What is watched in a phase begins with it.
+    fn note_ends(&mut self) {
+        self.state.lacking_since = None;
+        let seen = self
+            .facts
+            .main
+            .as_ref()
+            .map(|main| main.seen.as_slice())
+            .unwrap_or_default();
+        let restless = seen.iter().filter(|pod| pod.ends > 0).take(PODS);
+        let ends = restless.map(|pod| (pod.name.clone(), pod.ends)).collect();
+        self.state.ended_before = self.is_watched().then_some(ends);
+    }
+
+    /// Whether main is new, and nothing else is done than to look at it.
+    fn is_watched(&self) -> bool {
+        match self.state.phase {
+            Phase::MainVerifying | Phase::Soaking => true,
+            Phase::AwaitingApproval => self.state.asks == Some(ApprovalStep::PostMigrations),
+            _ => false,
         }
     }
 
@@ -373,6 +400,8 @@ fn serve(pods: Option<&Pods>, revision: &str) -> bool {
 
 #[cfg(test)]
 mod properties;
+#[cfg(test)]
+mod restless;
 #[cfg(test)]
 mod table;
 #[cfg(test)]

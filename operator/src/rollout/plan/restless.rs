@@ -1,0 +1,86 @@
+//! What pods that all clients use do by themselves, and what follows.
+
+use super::super::facts::{Facts, PodSeen, Verdict};
+use super::tests::{at, at_phase, evidence, phase, settings};
+use super::*;
+
+/// Pods that all clients use, of which one has ended so often.
+fn ending(facts: &mut Facts, ends: i32) {
+    facts.main.as_mut().unwrap().seen = vec![PodSeen {
+        name: "a".to_owned(),
+        ends,
+        ..PodSeen::default()
+    }];
+}
+
+#[test]
+fn a_pod_that_ends_again_and_again_takes_the_version_back_once_all_clients_use_it_and_one_end_does_not() {
+    for wanted in [Phase::MainVerifying, Phase::Soaking] {
+        let (memory, mut facts) = at_phase(wanted);
+        ending(&mut facts, 1);
+        let once = step(&settings(), &memory, &facts, at(100_000));
+        ending(&mut facts, 2);
+
+        let twice = step(&settings(), &once, &facts, at(100_030));
+
+        assert_eq!(phase(&once), wanted);
+        assert_eq!(phase(&twice), Phase::RollingBack);
+        assert_eq!(twice.refused[0].revision, "2.0.0");
+        assert_eq!(twice.rollout.unwrap().reason, "PodsRestarting");
+    }
+}
+
+#[test]
+fn restless_pods_above_the_floor_leave_the_roll_out_standing_with_the_reason() {
+    let (mut memory, mut facts) = at_phase(Phase::Soaking);
+    memory.floor = Some(RollbackFloor {
+        version: "2.0.0".to_owned(),
+        reason: "m is applied".to_owned(),
+    });
+    ending(&mut facts, 3);
+
+    let after = step(&settings(), &memory, &facts, at(100_000));
+
+    let state = after.rollout.unwrap();
+    assert_eq!((state.phase, state.reason.as_str()), (Phase::Held, "CannotRollBack"));
+    assert!(state.message.contains("ended by itself 3 times"), "{}", state.message);
+}
+
+#[test]
+fn what_ended_before_a_phase_or_before_the_status_was_lost_does_not_count_in_it() {
+    let (mut memory, mut facts) = at_phase(Phase::Soaking);
+    memory.rollout.as_mut().unwrap().ended_before = None;
+    ending(&mut facts, 7);
+    let noted = step(&settings(), &memory, &facts, at(100_000));
+    ending(&mut facts, 8);
+    let later = step(&settings(), &noted, &facts, at(100_030));
+    assert_eq!((phase(&noted), phase(&later)), (Phase::Soaking, Phase::Soaking));
+
+    let (mut memory, _) = at_phase(Phase::MainVerifying);
+    memory.rollout.as_mut().unwrap().ended_before = Some([("a".to_owned(), 8)].into());
+    facts.evidence = Some(evidence(Verdict::Strong, at(100_030)));
+    let next = step(&settings(), &memory, &facts, at(100_030));
+    assert_eq!(phase(&next), Phase::Soaking);
+    assert_eq!(next.rollout.unwrap().ended_before, Some([("a".to_owned(), 8)].into()));
+}
+
+#[test]
+fn a_pod_that_is_missing_late_in_a_long_phase_has_its_time_to_come_back() {
+    for wanted in [Phase::CanaryAnalyzing, Phase::MainVerifying] {
+        let (memory, mut facts) = at_phase(wanted);
+        let serving = (facts.main.clone(), facts.canary.clone());
+        let late = 1_000_000;
+        for pods in facts.main.iter_mut().chain(&mut facts.canary) {
+            pods.rollout.ready -= 1;
+        }
+        let missing = step(&settings(), &memory, &facts, at(late));
+        let still = step(&settings(), &missing, &facts, at(late + 1799));
+        let given_up = step(&settings(), &still, &facts, at(late + 1800));
+        assert_eq!((phase(&missing), phase(&still)), (wanted, wanted));
+        assert_eq!(phase(&given_up), Phase::RollingBack);
+
+        (facts.main, facts.canary) = serving;
+        let back = step(&settings(), &still, &facts, at(late + 1800));
+        assert_eq!(back.rollout.unwrap().lacking_since, None);
+    }
+}
