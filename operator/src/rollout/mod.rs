@@ -13,6 +13,7 @@ pub mod guard;
 pub mod plan;
 mod printed;
 pub mod record;
+mod restored;
 pub mod schema;
 mod seen;
 pub mod settings;
@@ -96,7 +97,12 @@ pub enum Driven {
 pub async fn drive(pass: Pass<'_>, registry: &mut Registry) -> Result<Driven, Error> {
     let cluster = &pass.context.cluster;
     let memory = Memory::of(registry.status.as_ref());
-    let is_new_here = registry.status.is_none() && pass.observed.deployment.is_some();
+    // No pass has said all that there is to say: the operator is new here, or the status was lost.
+    let has_told = registry
+        .status
+        .as_ref()
+        .is_some_and(|status| status.observed_generation.is_some());
+    let is_new_here = !has_told && pass.observed.deployment.is_some();
     if memory.rollout.is_none() && !is_new_here {
         let told = Told {
             target: pass.target.clone(),
@@ -118,7 +124,7 @@ pub async fn drive(pass: Pass<'_>, registry: &mut Registry) -> Result<Driven, Er
     let view = view::view(cluster, registry).await?;
     let mut machine = Machine {
         pass,
-        memory: restore(memory, &view),
+        memory: restored::restore(memory, &view.records),
         locks: locks(pass.valid, registry),
         view,
         frozen: frozen(pass, registry),
@@ -126,7 +132,7 @@ pub async fn drive(pass: Pass<'_>, registry: &mut Registry) -> Result<Driven, Er
         has_looked: false,
         lock: LockFact::Unasked,
     };
-    if !Box::pin(machine.run(registry)).await? {
+    if !machine.recover(registry).await? || !Box::pin(machine.run(registry)).await? {
         return Ok(Driven::Stale);
     }
     Box::pin(machine.finish(registry)).await
@@ -142,14 +148,6 @@ fn read<'a>(pass: Pass<'a>, registry: &'a Registry, view: &'a View) -> Read<'a> 
             secrets: &pass.observed.secrets,
         },
     }
-}
-
-/// A status that was lost is rebuilt from the record: a roll-out under way is never begun anew.
-fn restore(mut memory: Memory, view: &View) -> Memory {
-    if memory.rollout.is_none() {
-        memory.rollout = view.records.iter().find_map(record::restored);
-    }
-    memory
 }
 
 fn locks(valid: &ValidRegistry, registry: &Registry) -> Locks {
@@ -210,6 +208,15 @@ impl Machine<'_> {
             self.memory.rollout.as_ref(),
             told,
         )
+    }
+
+    /// Writes down what was rebuilt of a lost status, before anything is decided on it. False when somebody else wrote first.
+    async fn recover(&mut self, registry: &mut Registry) -> Result<bool, Error> {
+        if self.memory == Memory::of(registry.status.as_ref()) {
+            return Ok(true);
+        }
+        let rebuilt = self.memory.clone();
+        self.remember(registry, rebuilt).await
     }
 
     /// Steps until there is nothing to do but wait. False when what was read is out of date.
@@ -392,7 +399,9 @@ impl Machine<'_> {
             &self.facts(registry),
         );
         let before = current.status.as_ref();
-        let status = record::status(before, &state, &runs);
+        let mut status = record::status(before, &state, &runs);
+        status.rollback_floor.clone_from(&self.memory.floor);
+        status.pending_post.clone_from(&self.memory.pending_post);
         if before == Some(&status) {
             return Ok(true);
         }

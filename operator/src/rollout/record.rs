@@ -10,7 +10,7 @@ use crate::api::Registry;
 use crate::api::rollout::record::{
     MigrationRun, RegistryRef, RegistryRolloutSpec, RegistryRolloutStatus, TimelineEntry,
 };
-use crate::api::rollout::status::{Counters, RolloutState};
+use crate::api::rollout::status::RolloutState;
 use crate::api::rollout::{Phase, RegistryRollout};
 use crate::content_hash;
 use crate::labels::{self, Component};
@@ -205,54 +205,6 @@ pub fn runs(ran: impl Fn(JobKind) -> Option<Ran>, state: &RolloutState, facts: &
         })
     };
     kinds.into_iter().filter_map(run).collect()
-}
-
-/// The state of the roll-out that `record` is of, for a Registry whose status was lost.
-pub fn restored(record: &RegistryRollout) -> Option<RolloutState> {
-    let status = record.status.as_ref()?;
-    if status.result.is_some() {
-        return None;
-    }
-    let spec = &record.spec;
-    Some(RolloutState {
-        id: record.name_any(),
-        from: spec.from.clone(),
-        to: crate::api::rollout::status::Revision {
-            digest: status.digest.clone().or_else(|| spec.to.digest.clone()),
-            ..spec.to.clone()
-        },
-        trigger: spec.trigger,
-        requested_by: spec.requested_by.clone(),
-        strategy: status.strategy?,
-        phase: status.phase,
-        phase_since: status.phase_since.clone()?,
-        started_at: status.started_at.clone()?,
-        stands_in: status.stands_in,
-        asks: status.asks,
-        job: None,
-        pause_next: false,
-        reason: status.reason.clone(),
-        message: status.message.clone(),
-        step: status.step,
-        weight: status.weight,
-        attempt: spec.attempt,
-        baking_since: None,
-        verdict: None,
-        counters: Counters::default(),
-        bad_measurements: status.bad_measurements,
-        lacking_since: None,
-        ended_before: None,
-        locks: Vec::new(),
-        contract: status.contract.clone(),
-        schema: status.schema.clone(),
-        settles: status.settles.clone(),
-        settled: status.settled,
-        commands: status.commands.clone(),
-        approved: status.approved.clone(),
-        decisions: Vec::new(),
-        failed_at: None,
-        finished_at: None,
-    })
 }
 
 /// Records to remove: of those that have ended all but the newest `limit`.

@@ -8,6 +8,7 @@ use berth_operator::api::{Registry, RegistryRollout};
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::batch::v1::Job;
 use kube::ResourceExt;
+use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
 use crate::support::controllers::{Play, play};
@@ -87,6 +88,17 @@ async fn runs_of(fixture: &Fixture, version: &str) -> Vec<MigrationRun> {
     record.status.unwrap().migrations
 }
 
+async fn lose_status(fixture: &Fixture) {
+    let nothing = json!({"status": null});
+    let parameters = PatchParams::default();
+    let registries = fixture.api::<Registry>();
+    let left = registries
+        .patch_status("images", &parameters, &Patch::Merge(&nothing))
+        .await
+        .unwrap();
+    assert!(left.status.is_none_or(|status| status.pending_post.is_none()));
+}
+
 #[tokio::test]
 async fn last_migrations_are_run_with_their_own_image_before_anything_of_the_next_version() {
     let fixture = Fixture::new().await;
@@ -148,4 +160,36 @@ async fn last_migrations_are_run_with_their_own_image_before_anything_of_the_nex
             ("pre", "4".to_owned(), Some("4")),
         ]
     );
+}
+
+#[tokio::test]
+async fn a_lost_status_takes_what_waits_and_the_floor_from_the_records() {
+    let fixture = Fixture::new().await;
+    fixture.create_credentials().await;
+    fixture.create("images", &spec("0.1.0", "info")).await.unwrap();
+    fixture.pass_until_ready("images").await;
+    fixture.respec("images", &spec("0.2.0", "info")).await.unwrap();
+    roll(&fixture, &script("0.2.0", ["2", "3"], &["3"])).await;
+    let before = fixture.get::<Registry>("images").await.status.unwrap();
+
+    lose_status(&fixture).await;
+    let rebuilt = fixture.pass("images").await.status.unwrap();
+    assert!(before.pending_post.is_some());
+    assert_eq!(rebuilt.pending_post, before.pending_post);
+
+    fixture.respec("images", &spec("0.3.0", "info")).await.unwrap();
+    let third = roll(&fixture, &script("0.3.0", ["4", "3"], &["3", "5"])).await;
+    assert_eq!(in_short(&third), ["preflight 0.3.0", "mig-post 0.2.0", "mig-pre 0.3.0"]);
+    lose_status(&fixture).await;
+    let rebuilt = fixture.pass("images").await.status.unwrap();
+    assert_eq!(rebuilt.rollback_floor.unwrap().version, "0.2.0");
+    assert_eq!(rebuilt.pending_post.unwrap().migrations, ["5"]);
+
+    // Nothing of the status says so any more, and the way back is closed all the same, even before a pass has rebuilt it.
+    lose_status(&fixture).await;
+    fixture.respec("images", &spec("0.1.0", "info")).await.unwrap();
+    roll(&fixture, &Play::default()).await;
+    let status = fixture.get::<Registry>("images").await.status.unwrap();
+    let refused = status.rollout.unwrap();
+    assert_eq!((refused.phase, refused.reason.as_str()), (Phase::Failed, "BelowFloor"));
 }

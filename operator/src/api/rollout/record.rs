@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::phase::Phase;
 use super::settings::{ApprovalStep, Strategy};
 use super::status::{
-    Contract, DecisionTaken, Measurement, PendingPost, Revision, SchemaRead, Trigger, Weight, is_zero,
+    Contract, DecisionTaken, Measurement, PendingPost, Revision, RollbackFloor, SchemaRead, Trigger, Weight, is_zero,
 };
 
 /// The record of one roll-out. The operator writes it; nobody else needs to.
@@ -223,6 +223,14 @@ pub struct RegistryRolloutStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub migrations: Vec<MigrationRun>,
+
+    /// The lowest version that the Registry may go back to, as of this roll-out. A Registry whose status was lost takes it from here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollback_floor: Option<RollbackFloor>,
+
+    /// Last migrations that wait for the next version, as of this roll-out. A Registry whose status was lost takes them from here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending_post: Option<PendingPost>,
 
     /// When it began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
