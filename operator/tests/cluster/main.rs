@@ -25,6 +25,7 @@ mod migration;
 mod modes;
 mod no_effect;
 mod overrides;
+mod plugin;
 mod policies;
 mod post_migrations;
 mod quiet;

@@ -328,14 +328,17 @@ fn context(client: &Client, shown: &mut prometheus_client::registry::Registry, a
 }
 
 #[expect(clippy::disallowed_methods, reason = "a test has no configuration to read")]
-pub(crate) fn kubeconfig() -> Kubeconfig {
-    let path = std::env::var("BERTH_TEST_KUBECONFIG").unwrap_or_else(|_| {
+pub(crate) fn kubeconfig_path() -> String {
+    std::env::var("BERTH_TEST_KUBECONFIG").unwrap_or_else(|_| {
         panic!(
             "BERTH_TEST_KUBECONFIG is not set: these tests need an API server without controllers and the kubeconfig \
              of its administrator; `cargo verify --only api-server` starts one and sets it"
         )
-    });
-    Kubeconfig::read_from(path).unwrap()
+    })
+}
+
+pub(crate) fn kubeconfig() -> Kubeconfig {
+    Kubeconfig::read_from(kubeconfig_path()).unwrap()
 }
 
 async fn client(kubeconfig: &Kubeconfig, user: Option<&str>) -> Client {
