@@ -7,14 +7,11 @@ use std::time::Duration;
 
 use berth_operator::api::rollout::Phase;
 use berth_operator::api::{Registry, RegistryApproval};
-use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::Pod;
-use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 
-use crate::support::controllers::{Play, play};
+use crate::support::controllers::{Play, play, run_pod};
 use crate::support::{Fixture, kubeconfig_path, production};
 
 /// How long a command may take.
@@ -169,28 +166,6 @@ async fn a_step_that_somebody_skips_is_over_and_the_next_one_begins() {
     assert!(skipped.reason.contains("seen enough"), "{skipped:?}");
 }
 
-/// A pod that began on a node which nobody knows.
-async fn run_on_no_node(fixture: &Fixture, name: &str) {
-    let template = fixture.get::<Deployment>("images").await.spec.unwrap().template;
-    let mut pod = Pod {
-        metadata: template.metadata.unwrap(),
-        spec: template.spec,
-        status: None,
-    };
-    pod.metadata.name = Some(name.to_owned());
-    pod.spec.as_mut().unwrap().node_name = Some("lost-node".to_owned());
-    let pods = fixture.api::<Pod>();
-    pods.create(&PostParams::default(), &pod).await.unwrap();
-    let status = json!({"status": {"containerStatuses": [{
-        "name": "registry", "image": "i", "imageID": "", "ready": true, "restartCount": 0,
-        "state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}},
-    }]}});
-    let parameters = PatchParams::default();
-    pods.patch_status(name, &parameters, &Patch::Merge(&status))
-        .await
-        .unwrap();
-}
-
 #[tokio::test]
 async fn logs_that_cannot_be_had_are_refused_in_words() {
     let fixture = rolled_to(
@@ -215,7 +190,7 @@ async fn logs_that_cannot_be_had_are_refused_in_words() {
     assert!(missing.contains("images-0"), "{missing}");
 
     // Its node is not there, so the API server has nobody to ask.
-    run_on_no_node(&fixture, "images-1").await;
+    run_pod(&fixture, "images", "images-1", 0).await;
     for more in [&[][..], &["--follow"]] {
         let lost = berth(&fixture, &[&["logs", "images"], more].concat())
             .await

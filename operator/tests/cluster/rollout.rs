@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 
 use crate::faults::{Canary, Judge};
-use crate::support::controllers::{Play, play};
+use crate::support::controllers::{Play, play, run_pod};
 use crate::support::{Fixture, eventually, production};
 
 /// A roll-out of seconds.
@@ -305,4 +305,53 @@ async fn a_gateway_sends_a_canary_that_is_taken_back_nothing_more() {
         Some(&(Phase::RolledBack, vec![("images".to_owned(), 1)])),
         "{seen:?}"
     );
+}
+
+/// A version with a migration for the end of a soak.
+fn with_last_migration() -> Play {
+    let contract = json!({
+        "version": "0.2.0", "problems": [], "schema": {"min_level": "1"},
+        "database": {"pending_pre": [], "pending_post": ["2"]},
+    });
+    Play {
+        preflight: Some(contract),
+        ..Play::default()
+    }
+}
+
+#[tokio::test]
+async fn a_pod_that_ends_again_and_again_in_the_soak_brings_the_old_version_back_and_the_record_says_why() {
+    let fixture = ready().await;
+    let version = quick(&json!({"version": "0.2.0"}));
+    fixture.respec("images", &version).await.unwrap();
+    for _ in 0..30 {
+        if phase(&fixture.pass("images").await) == Phase::Soaking {
+            break;
+        }
+        play(&fixture, "images", &with_last_migration()).await;
+    }
+    run_pod(&fixture, "images", "images-1", 1).await;
+    assert_eq!(
+        phase(&fixture.pass("images").await),
+        Phase::Soaking,
+        "one end is no proof"
+    );
+
+    run_pod(&fixture, "images", "images-1", 2).await;
+    assert_eq!(phase(&fixture.pass("images").await), Phase::RollingBack);
+    let phases = roll(&fixture).await;
+
+    assert_eq!(phases.last(), Some(&Phase::RolledBack), "{phases:?}");
+    assert_eq!(image(&fixture, "images").await, "berth/berth-registry:0.1.0");
+    let record = fixture.list::<RegistryRollout>().await.remove(0).status.unwrap();
+    assert_eq!(
+        (record.result, record.reason.as_str()),
+        (Some(Phase::RolledBack), "PodsRestarting")
+    );
+    let back = record
+        .timeline
+        .iter()
+        .find(|entry| entry.phase == Phase::RollingBack)
+        .unwrap();
+    assert!(back.message.contains("images-1"), "{back:?}");
 }

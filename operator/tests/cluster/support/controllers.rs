@@ -161,3 +161,24 @@ async fn pod_of(fixture: &Fixture, job: &Job, name: &str) {
     .unwrap();
     fixture.api::<Pod>().create(&PostParams::default(), &pod).await.unwrap();
 }
+
+/// A pod of the Deployment's newest template, on a node that nobody knows, whose container has ended so often and runs again.
+pub(crate) async fn run_pod(fixture: &Fixture, deployment: &str, name: &str, restarts: i32) {
+    let template = fixture.get::<Deployment>(deployment).await.spec.unwrap().template;
+    let mut pod = Pod {
+        metadata: template.metadata.unwrap(),
+        spec: template.spec,
+        status: None,
+    };
+    pod.metadata.name = Some(name.to_owned());
+    pod.spec.as_mut().unwrap().node_name = Some("lost-node".to_owned());
+    let pods = fixture.api::<Pod>();
+    if pods.get_opt(name).await.unwrap().is_none() {
+        pods.create(&PostParams::default(), &pod).await.unwrap();
+    }
+    let running = json!({"running": {"startedAt": "2026-01-01T00:00:00Z"}});
+    let container = json!({
+        "name": "registry", "image": "i", "imageID": "", "ready": true, "restartCount": restarts, "state": running,
+    });
+    patch_status::<Pod>(fixture, name, &json!({"containerStatuses": [container]})).await;
+}
