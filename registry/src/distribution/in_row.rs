@@ -12,7 +12,7 @@ use crate::metadata::{Tx, repositories};
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt, stream};
-use oci::{ContentRange, Digest};
+use oci::{ContentRange, Digest, RepositoryName};
 
 /// A body of which some was read.
 pub(super) enum Body<'s> {
@@ -93,6 +93,41 @@ impl Distribution {
         retried(|| self.commit_in_row(named, digest, range, last)).await
     }
 
+    /// Makes a blob of bytes that came without a session; durable on return. `false`: not here.
+    pub(super) async fn push_in_row(
+        &self,
+        repository: &RepositoryName,
+        digest: Digest,
+        content: &Bytes,
+    ) -> Result<bool, Error> {
+        let Some(size) = self.length_of_both(None, &Bytes::new(), content) else {
+            return Ok(false);
+        };
+        if Digest::of(digest.algorithm(), content) != digest {
+            return Ok(false);
+        }
+        let ours = Blob {
+            digest,
+            size,
+            corrupt: false,
+            place: Place::Row(content.clone()),
+        };
+        retried(|| self.commit_alone(repository, &ours)).await?;
+        Ok(true)
+    }
+
+    async fn commit_alone(&self, repository: &RepositoryName, ours: &Blob) -> Result<(), Error> {
+        let mut tx = self.metadata.begin().await?;
+        self.keep_in_row(&mut tx, repository, ours).await?;
+        Ok(tx.commit().await?)
+    }
+
+    async fn keep_in_row(&self, tx: &mut Tx, repository: &RepositoryName, ours: &Blob) -> Result<(), Error> {
+        let key = repositories::ensure(tx, repository, self.now()).await?;
+        self.adopt(tx, ours).await?;
+        self.grant(tx, key, ours.digest).await
+    }
+
     async fn has_kept_content(&self, named: Named<'_>) -> Result<bool, Error> {
         let mut reader = self.metadata.read().await?;
         let session = uploads::find(&mut reader, named.id, named.repository, self.now()).await?;
@@ -112,9 +147,7 @@ impl Distribution {
             tx.roll_back().await;
             return Ok(false);
         };
-        let key = repositories::ensure(&mut tx, named.repository, self.now()).await?;
-        self.adopt(&mut tx, &ours).await?;
-        self.grant(&mut tx, key, digest).await?;
+        self.keep_in_row(&mut tx, named.repository, &ours).await?;
         tx.commit().await?;
         Ok(true)
     }

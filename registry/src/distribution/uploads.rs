@@ -49,6 +49,38 @@ impl Distribution {
     /// # Errors
     /// `Database`.
     pub async fn start_upload(&self, repository: &RepositoryName) -> Result<OpenUpload, Error> {
+        self.open_upload(repository, false).await
+    }
+
+    /// Makes a blob of the repository from one request, without a session that the client learns of. On return the blob is
+    /// durable.
+    ///
+    /// # Errors
+    /// As [`Distribution::finish_upload`]; nothing is left behind after any.
+    pub async fn push_whole<S>(&self, repository: &RepositoryName, digest: Digest, chunk: Chunk<S>) -> Result<(), Error>
+    where
+        S: Stream<Item = Result<Bytes, BodyError>> + Send + Unpin,
+    {
+        let (range, length, announced) = (chunk.range, chunk.length, announced(&chunk));
+        let body = Body::read(chunk.body, announced, self.limits.in_row).await;
+        if let Body::Whole(content) = &body
+            && self.push_in_row(repository, digest, content).await?
+        {
+            return Ok(());
+        }
+        let upload = self.open_upload(repository, true).await?;
+        let body = body.into_stream();
+        let whole = Chunk { range, length, body };
+        let finished = self.finish_upload(repository, upload.id, digest, whole).await;
+        if finished.is_err() {
+            // One that has ended already needs no end.
+            drop(self.cancel_upload(repository, upload.id).await);
+        }
+        finished
+    }
+
+    /// With `lasting` the session is durable on return.
+    async fn open_upload(&self, repository: &RepositoryName, lasting: bool) -> Result<OpenUpload, Error> {
         let (now, expires_at) = (self.now(), self.after(self.limits.upload_expiry));
         let id = session_id(now);
         let object_key = if staging::mutated("key_reused") {
@@ -68,6 +100,9 @@ impl Distribution {
             },
         )
         .await?;
+        if lasting {
+            tx.insist();
+        }
         tx.commit().await?;
         Ok(OpenUpload { id, stored: 0 })
     }

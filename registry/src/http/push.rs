@@ -46,13 +46,13 @@ pub(super) async fn start(
     {
         return Ok(created_blob(repository, &mounted));
     }
-    let upload = distribution.start_upload(repository).await?;
     // A digest without its bytes is a client that will send them: it gets a session.
     let whole = match digest {
         Some(digest) if !body.is_empty().await? || is_empty_content(&digest) => Some(digest),
         Some(_) | None => None,
     };
     let Some(digest) = whole else {
+        let upload = distribution.start_upload(repository).await?;
         return Ok(progress(StatusCode::ACCEPTED, repository, upload));
     };
     let whole = Chunk {
@@ -60,12 +60,7 @@ pub(super) async fn start(
         length: length(headers),
         body,
     };
-    let finished = distribution.finish_upload(repository, upload.id, digest, whole).await;
-    if finished.is_err() {
-        // The client never learns of this session. One that has ended already needs no end.
-        drop(distribution.cancel_upload(repository, upload.id).await);
-    }
-    finished?;
+    distribution.push_whole(repository, digest, whole).await?;
     Ok(created_blob(repository, &digest))
 }
 

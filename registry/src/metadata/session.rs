@@ -246,7 +246,7 @@ impl Tx {
     pub async fn commit(self) -> Result<(), Error> {
         let done = match self.link.0 {
             Link::Sqlite(_) => Ok(()),
-            Link::SqliteTx(turn) if self.durability == Durability::Lazy => turn.commit_lazily(),
+            Link::SqliteTx(turn) if self.durability == Durability::Lazy && !turn.is_in_doubt() => turn.commit_lazily(),
             Link::SqliteTx(turn) => turn.commit().await,
             Link::Postgres(lent) if lent.state() == State::Clean => Ok(()),
             Link::Postgres(mut lent) => {
