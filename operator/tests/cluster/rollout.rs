@@ -223,6 +223,10 @@ async fn backends(fixture: &Fixture) -> Vec<(String, i64)> {
     each.collect()
 }
 
+fn last_of(seen: &[(Phase, Vec<(String, i64)>)], phase: Phase) -> Option<&Vec<(String, i64)>> {
+    seen.iter().rev().find(|(at, _)| *at == phase).map(|(_, to)| to)
+}
+
 /// Passes and the controllers' part, until the roll-out is over: what the Gateway did in each phase.
 async fn roll_behind_a_gateway(fixture: &Fixture, operator: &Arc<Context>) -> Vec<(Phase, Vec<(String, i64)>)> {
     let mut seen = Vec::new();
@@ -271,16 +275,17 @@ async fn a_gateway_sends_the_canary_its_share_while_it_is_measured() {
     let seen = roll_behind_a_gateway(&fixture, &operator).await;
 
     let split = vec![("images-main".to_owned(), 90), ("images-canary".to_owned(), 10)];
+    assert_eq!(last_of(&seen, Phase::CanaryAnalyzing), Some(&split), "{seen:?}");
+    assert_eq!(last_of(&seen, Phase::Promoting), Some(&alike), "{seen:?}");
+    assert_eq!(seen.last(), Some(&(Phase::Completed, alike)), "{seen:?}");
+
+    // From the second roll-out on there are Services to point it to before there is a canary.
+    fixture.respec("images", &behind_a_gateway("0.3.0")).await.unwrap();
+    let seen = roll_behind_a_gateway(&fixture, &operator).await;
+
     let spared = vec![("images-main".to_owned(), 100)];
-    let during = |phase: Phase| {
-        seen.iter()
-            .filter(move |(at, _)| *at == phase)
-            .map(|(_, to)| to.clone())
-    };
-    assert_eq!(during(Phase::CanaryDeploying).last(), Some(spared), "{seen:?}");
-    assert_eq!(during(Phase::CanaryAnalyzing).last(), Some(split), "{seen:?}");
-    assert_eq!(seen.last(), Some(&(Phase::Completed, alike.clone())), "{seen:?}");
-    assert!(during(Phase::Promoting).all(|to| to == alike), "{seen:?}");
+    assert_eq!(last_of(&seen, Phase::CanaryDeploying), Some(&spared), "{seen:?}");
+    assert_eq!(last_of(&seen, Phase::CanaryAnalyzing), Some(&split), "{seen:?}");
 }
 
 #[tokio::test]
@@ -291,13 +296,10 @@ async fn a_gateway_sends_a_canary_that_is_taken_back_nothing_more() {
     fixture.respec("images", &behind_a_gateway("0.2.0")).await.unwrap();
     let seen = roll_behind_a_gateway(&fixture, &operator).await;
 
-    let during = |phase: Phase| {
-        seen.iter()
-            .filter(move |(at, _)| *at == phase)
-            .map(|(_, to)| to.clone())
-    };
+    let spared = vec![("images-main".to_owned(), 100)];
+    let backing: Vec<_> = seen.iter().filter(|(at, _)| *at == Phase::RollingBack).collect();
     assert!(
-        during(Phase::RollingBack).all(|to| to == [("images-main".to_owned(), 100)]),
+        !backing.is_empty() && backing.iter().all(|(_, to)| *to == spared),
         "{seen:?}"
     );
     assert_eq!(
