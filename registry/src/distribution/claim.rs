@@ -46,19 +46,15 @@ impl Distribution {
             if let Some(held) = self.try_claim(repository, id).await? {
                 return Ok(held);
             }
-            let stored = self.open_session(repository, id).await?.staged.stored_bytes;
+            let mut reader = self.metadata.read().await?;
+            let found = uploads::find(&mut reader, id, repository, self.now()).await?;
+            let stored = found.ok_or(Error::UploadUnknown)?.staged.stored_bytes;
+            drop(reader);
             if Instant::now() >= deadline {
                 return Err(Error::OffsetMismatch { stored });
             }
             tokio::time::sleep(POLL).await;
         }
-    }
-
-    /// The session, unless it is unknown or has ended. Not as a reader: those may see a session only later.
-    pub(super) async fn open_session(&self, repository: &RepositoryName, id: Uuid) -> Result<Session, Error> {
-        let mut tx = self.metadata.begin_claim().await?;
-        let found = uploads::find(&mut tx, id, repository, self.now()).await?;
-        found.ok_or(Error::UploadUnknown)
     }
 
     async fn try_claim(&self, repository: &RepositoryName, id: Uuid) -> Result<Option<Held>, Error> {
@@ -75,10 +71,6 @@ impl Distribution {
         };
         let mut guard = self.guard(claim);
         let mut claimed = uploads::claim(&mut tx, claim, repository, self.now(), until).await?;
-        if claimed.as_ref().is_some_and(|session| session.claims == 1) {
-            // Durable before a byte is written: the row names the object's key, and may not have been so far.
-            tx.insist();
-        }
         tx.commit().await?;
         if claimed.is_none() {
             // Durable before a byte is written: were it undone, the claim that it ends would hold again.

@@ -1,6 +1,6 @@
 //! Uploads of a few bytes: the database keeps them, beside the row of the blob, and the store never hears of them.
 //!
-//! Such a push waits for one commit. What does not fit here (more bytes, a session that a request has claimed, a digest
+//! Such a push waits for commits alone. What does not fit here (more bytes, a session that a request has claimed, a digest
 //! that is another one) has changed nothing, and takes the way of all other uploads, which also tells what is wrong.
 
 use super::error::{BodyError, Error};

@@ -44,12 +44,32 @@ pub struct Chunk<S> {
 }
 
 impl Distribution {
-    /// Opens an upload session. Until it has bytes, a crash may undo it: the client begins anew then, and has lost none.
+    /// Opens an upload session. Its row, and with it the object's final key, is durable on return.
     ///
     /// # Errors
     /// `Database`.
     pub async fn start_upload(&self, repository: &RepositoryName) -> Result<OpenUpload, Error> {
-        self.open_upload(repository, false).await
+        let (now, expires_at) = (self.now(), self.after(self.limits.upload_expiry));
+        let id = session_id(now);
+        let object_key = if staging::mutated("key_reused") {
+            "blobs/00/reused".to_owned()
+        } else {
+            self.blobs.new_key(now / MICROS)
+        };
+        let mut tx = self.metadata.begin_statement().await?;
+        uploads::begin(
+            &mut tx,
+            NewSession {
+                id,
+                repository,
+                object_key: &object_key,
+                now,
+                expires_at,
+            },
+        )
+        .await?;
+        tx.commit().await?;
+        Ok(OpenUpload { id, stored: 0 })
     }
 
     /// Makes a blob of the repository from one request, without a session that the client learns of. On return the blob is
@@ -68,7 +88,7 @@ impl Distribution {
         {
             return Ok(());
         }
-        let upload = self.open_upload(repository, true).await?;
+        let upload = self.start_upload(repository).await?;
         let body = body.into_stream();
         let whole = Chunk { range, length, body };
         let finished = self.finish_upload(repository, upload.id, digest, whole).await;
@@ -79,40 +99,15 @@ impl Distribution {
         finished
     }
 
-    /// With `lasting` the session is durable on return.
-    async fn open_upload(&self, repository: &RepositoryName, lasting: bool) -> Result<OpenUpload, Error> {
-        let (now, expires_at) = (self.now(), self.after(self.limits.upload_expiry));
-        let id = session_id(now);
-        let object_key = if staging::mutated("key_reused") {
-            "blobs/00/reused".to_owned()
-        } else {
-            self.blobs.new_key(now / MICROS)
-        };
-        let mut tx = self.metadata.begin_claim().await?;
-        uploads::begin(
-            &mut tx,
-            NewSession {
-                id,
-                repository,
-                object_key: &object_key,
-                now,
-                expires_at,
-            },
-        )
-        .await?;
-        if lasting {
-            tx.insist();
-        }
-        tx.commit().await?;
-        Ok(OpenUpload { id, stored: 0 })
-    }
-
     /// How far an upload has come.
     ///
     /// # Errors
     /// `UploadUnknown`.
     pub async fn upload_status(&self, repository: &RepositoryName, id: Uuid) -> Result<OpenUpload, Error> {
-        let session = self.open_session(repository, id).await?;
+        let mut reader = self.metadata.read().await?;
+        let session = uploads::find(&mut reader, id, repository, self.now())
+            .await?
+            .ok_or(Error::UploadUnknown)?;
         Ok(OpenUpload {
             id,
             stored: session.staged.stored_bytes,

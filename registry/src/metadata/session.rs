@@ -233,11 +233,6 @@ impl Tx {
         }
     }
 
-    /// Lets the commit wait for the disk, however the transaction was begun.
-    pub fn insist(&mut self) {
-        self.durability = Durability::Full;
-    }
-
     /// Makes everything since `begin` durable: on return it survives a crash of process and machine, unless the
     /// transaction was begun as one that need not.
     ///
@@ -246,7 +241,7 @@ impl Tx {
     pub async fn commit(self) -> Result<(), Error> {
         let done = match self.link.0 {
             Link::Sqlite(_) => Ok(()),
-            Link::SqliteTx(turn) if self.durability == Durability::Lazy && !turn.is_in_doubt() => turn.commit_lazily(),
+            Link::SqliteTx(turn) if self.durability == Durability::Lazy => turn.commit_lazily(),
             Link::SqliteTx(turn) => turn.commit().await,
             Link::Postgres(lent) if lent.state() == State::Clean => Ok(()),
             Link::Postgres(mut lent) => {

@@ -1,6 +1,6 @@
 //! Upload sessions.
 //!
-//! A session's row is committed before its first byte is written to the store and names every object key that its bytes may get.
+//! A session's row is committed before its first byte is written and names every object key that its bytes may get.
 //! One request at a time holds the claim and may write; a claim that its holder did not renew in time can be taken
 //! over. The number of claims so far makes the name of every object that a claim writes unique, so a holder that wakes
 //! up late cannot damage what came after it; what is written under several claims, the store guards (a lock on the
@@ -72,16 +72,11 @@ const DONE: i64 = 1;
 const ABORTED: i64 = 2;
 
 statements! {
-    // Its commit waits for no disk: whoever stores bytes waits for one that comes after it.
-    BEGIN = Statement::each(
+    BEGIN = Statement::both(
         "upload_sessions.begin",
         "INSERT INTO upload_sessions
              (id, repository, object_key, state, stored_bytes, parts, claims, created_at, expires_at)
          VALUES ($1, $2, $3, 0, 0, '[]', 0, $4, $5)",
-        "INSERT INTO upload_sessions
-             (id, repository, object_key, state, stored_bytes, parts, claims, created_at, expires_at)
-         SELECT $1::bytea, $2::text, $3::text, 0, 0, '[]', 0, $4::bigint, $5::bigint
-         WHERE set_config('synchronous_commit', 'off', true) = 'off'",
     );
     FIND = Statement::both(
         "upload_sessions.find",

@@ -37,8 +37,6 @@ struct State {
     syncs: Syncs,
     /// Those whose turn is over and whose commit is due; absent outside the file's transaction.
     group: Option<Group>,
-    /// The commit before failed.
-    in_doubt: bool,
 }
 
 struct Group {
@@ -64,7 +62,6 @@ impl Writer {
             commits: Arc::clone(&commits),
             syncs: syncs.clone(),
             group: None,
-            in_doubt: false,
         };
         Ok(Self {
             state: Arc::new(Mutex::new(state)),
@@ -197,7 +194,6 @@ impl State {
         let under_way = self.commits.begin();
         let committed = self.commit_file();
         drop(under_way);
-        self.in_doubt = committed.is_err();
         if committed.is_err() && self.connection().is_ok_and(|connection| !connection.is_autocommit()) {
             drop(self.run("ROLLBACK"));
         }
@@ -257,12 +253,6 @@ impl Turn {
         let group = self.state.group.as_mut().ok_or_else(Failure::rolled_back)?;
         group.joined = true;
         Ok(group)
-    }
-
-    /// True when the commit before failed, as on a full disk: whoever would not wait for this one had better do so, and hear
-    /// of it.
-    pub(in crate::metadata) fn is_in_doubt(&self) -> bool {
-        self.state.in_doubt
     }
 
     /// Lets the transaction be committed with the next one, or soon. The next one to write sees what it did, readers
@@ -460,9 +450,7 @@ mod tests {
 
         assert!(told.is_err() && dangling.is_err());
         assert_eq!(rows(&folder), 0);
-        assert!(writer.begin(PATIENCE).await.unwrap().is_in_doubt());
         write(&writer, "INSERT INTO t VALUES (2)").await.unwrap();
-        assert!(!writer.begin(PATIENCE).await.unwrap().is_in_doubt());
         assert_eq!(rows(&folder), 1);
     }
 }
