@@ -38,6 +38,12 @@ pub struct Storage {
     /// Send clients to the bucket, or to a CDN before it, for the bytes of layers. Absent: the pods serve them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redirect: Option<Redirect>,
+
+    /// Blobs of at most this size are kept in the database and never come to the volume or bucket: `0KiB` (none) to `64KiB`.
+    /// Absent: `16KiB`. A change concerns what is pushed from then on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 4, max = 5), regex(pattern = r"^([0-9]|[1-5][0-9]|6[0-4])KiB$"))]
+    pub inline_size: Option<String>,
 }
 
 /// A volume: one that the operator claims, or an existing claim.

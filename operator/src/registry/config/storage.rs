@@ -21,6 +21,9 @@ pub(super) fn part(registry: &Registry) -> Value {
     if let Some(redirect) = storage.and_then(|storage| storage.redirect.as_ref()) {
         part["redirect"] = redirect_part(redirect);
     }
+    if let Some(size) = storage.and_then(|storage| storage.inline_size.as_ref()) {
+        part["inline_size"] = json!(size);
+    }
     part
 }
 
@@ -107,6 +110,14 @@ mod tests {
         );
         assert_eq!(gcs["gcs"]["service_account_file"], "/etc/berth-storage/key.json");
         assert_eq!(identity, json!({"gcs": {"bucket": "images"}}));
+    }
+
+    #[test]
+    fn the_size_of_blobs_in_the_database_is_told_when_it_is_said() {
+        let said = storage(&json!({"s3": {"bucket": "images"}, "inlineSize": "0KiB"}));
+
+        assert_eq!(said["inline_size"], "0KiB");
+        assert_eq!(storage(&json!({"s3": {"bucket": "images"}})).get("inline_size"), None);
     }
 
     #[test]
