@@ -16,7 +16,7 @@ use super::source::cargo;
 use crate::{shell, shell::Log};
 
 const BUILD_LIMIT: Duration = Duration::from_mins(50);
-const RUN_LIMIT: Duration = Duration::from_mins(20);
+const RUN_LIMIT: Duration = Duration::from_mins(30);
 
 /// Compiled when the first stage asks for one.
 #[derive(Debug, Default)]
