@@ -94,7 +94,7 @@ impl Lane {
     /// Seconds in place of minutes; what is judged, and how, is as in production.
     fn spec(&self) -> Value {
         let Surroundings { postgres, s3, .. } = &*self.surroundings;
-        let classes = ["manifest_read", "manifest_write", "blob_read", "blob_upload"];
+        let classes = ["manifest_read", "manifest_write", "blob_read", "blob_upload", "admin"];
         let apdex: Vec<Value> = classes
             .iter()
             .map(|class| json!({"class": class, "satisfied": 1.0, "tolerated": 2.5, "min": 0.8}))

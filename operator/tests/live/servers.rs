@@ -31,6 +31,8 @@ impl Registry {
             .env("BERTH_METRICS_REPLICA", "hub-canary-1")
             .env("BERTH_METRICS_STAGE", "canary")
             .env("BERTH_LOG_LEVEL", "off")
+            // Whoever pushes needs the folder, however little it is.
+            .env("BERTH_STORAGE_INLINE_SIZE", "0B")
             .stdin(Stdio::null())
             .spawn()
             .unwrap();
