@@ -2,33 +2,45 @@
 
 use super::Distribution;
 use super::error::{Error, Switch};
-use crate::metadata::referrers::{self, Wanted};
-use crate::metadata::{Micros, repositories, tags};
+use crate::metadata::referrers::{self, Found, Referrer, Wanted};
+use crate::metadata::{Micros, NamesPage, repositories, tags};
 use oci::{Digest, Page, RepositoryName};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// One page of names.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct Listing {
+    /// One more than the page has, when more follow.
+    found: Arc<Vec<String>>,
+    limit: u32,
+}
+
+impl Listing {
     /// In byte order.
-    pub names: Vec<String>,
+    pub fn names(&self) -> &[String] {
+        &self.found[..self.found.len().min(self.limit as usize)]
+    }
+
     /// How many a page has, when more names follow.
-    pub more: Option<u64>,
+    pub fn more(&self) -> Option<u64> {
+        (self.limit > 0 && self.found.len() > self.limit as usize).then_some(self.limit.into())
+    }
 }
 
 /// A manifest that refers to a subject, as the referrers listing shows it.
-#[derive(Debug, Clone)]
-pub struct ReferrerEntry {
+#[derive(Debug, Clone, Copy)]
+pub struct ReferrerEntry<'f> {
     /// As pushed.
-    pub media_type: String,
+    pub media_type: &'f str,
     /// As pushed.
     pub digest: Digest,
     /// In bytes.
     pub size: u64,
     /// Its own, or the config's of an image that has none.
-    pub artifact_type: Option<String>,
+    pub artifact_type: Option<&'f str>,
     /// All of the manifest's.
-    pub annotations: BTreeMap<String, String>,
+    pub annotations: &'f BTreeMap<String, String>,
     /// Its place in the list.
     pub cursor: ReferrerCursor,
 }
@@ -72,10 +84,20 @@ pub struct ReferrersPage<'a> {
 /// One page of referrers.
 #[derive(Debug, Clone, Default)]
 pub struct Referrers {
+    found: Arc<Found>,
+    limit: u32,
+}
+
+impl Referrers {
     /// The oldest first.
-    pub entries: Vec<ReferrerEntry>,
+    pub fn entries(&self) -> impl ExactSizeIterator<Item = ReferrerEntry<'_>> {
+        self.found.referrers.iter().take(self.limit as usize).map(entry)
+    }
+
     /// True when more follow.
-    pub more: bool,
+    pub fn more(&self) -> bool {
+        self.limit > 0 && (self.found.cut || self.found.referrers.len() > self.limit as usize)
+    }
 }
 
 impl Distribution {
@@ -84,16 +106,16 @@ impl Distribution {
     /// # Errors
     /// `NameUnknown`.
     pub async fn tags(&self, repository: &RepositoryName, page: &Page) -> Result<Listing, Error> {
-        let mut reader = self.metadata.read().await?;
-        let key = repositories::find(&mut reader, repository)
-            .await?
-            .ok_or(Error::NameUnknown)?;
-        let Some(limit) = self.page_size(page) else {
-            return Ok(Listing::default());
+        let limit = self.page_size(page.limit);
+        let page = looking_ahead(Some(repository), page, limit);
+        let asked = async {
+            let mut reader = self.metadata.read().await?;
+            let key = self.metadata.look_up(&mut reader, repository).await?;
+            let key = key.ok_or(Error::NameUnknown)?;
+            Ok::<_, Error>(Arc::new(tags::page(&mut reader, key, &page.last, page.limit).await?))
         };
-        let last = page.last.as_deref().unwrap_or_default();
-        let names = tags::page(&mut reader, key, last, limit.saturating_add(1)).await?;
-        Ok(cut(names, limit))
+        let found = self.metadata.names_or(page.clone(), asked).await?;
+        Ok(Listing { found, limit })
     }
 
     /// A page of the registry's repositories.
@@ -104,13 +126,14 @@ impl Distribution {
         if !self.rules.catalog {
             return Err(Error::SwitchedOff(Switch::Catalog));
         }
-        let Some(limit) = self.page_size(page) else {
-            return Ok(Listing::default());
+        let limit = self.page_size(page.limit);
+        let page = looking_ahead(None, page, limit);
+        let asked = async {
+            let mut reader = self.metadata.read().await?;
+            Ok::<_, Error>(Arc::new(repositories::page(&mut reader, &page.last, page.limit).await?))
         };
-        let mut reader = self.metadata.read().await?;
-        let last = page.last.as_deref().unwrap_or_default();
-        let names = repositories::page(&mut reader, last, limit.saturating_add(1)).await?;
-        Ok(cut(names, limit))
+        let found = self.metadata.names_or(page.clone(), asked).await?;
+        Ok(Listing { found, limit })
     }
 
     /// The manifests whose subject is `subject`, the oldest first; none for an unknown repository.
@@ -123,17 +146,7 @@ impl Distribution {
         subject: &Digest,
         asked: &ReferrersPage<'_>,
     ) -> Result<Referrers, Error> {
-        let page = Page {
-            limit: asked.limit,
-            last: None,
-        };
-        let Some(limit) = self.page_size(&page) else {
-            return Ok(Referrers::default());
-        };
-        let mut reader = self.metadata.read().await?;
-        let Some(key) = repositories::find(&mut reader, repository).await? else {
-            return Ok(Referrers::default());
-        };
+        let limit = self.page_size(asked.limit);
         let wanted = Wanted {
             subject,
             artifact_types: asked.artifact_types,
@@ -141,30 +154,32 @@ impl Distribution {
             limit: limit.saturating_add(1),
             bytes: asked.bytes,
         };
-        let mut found = referrers::of_subject(&mut reader, key, wanted).await?;
-        let more = found.cut || found.referrers.len() > limit as usize;
-        found.referrers.truncate(limit as usize);
-        Ok(Referrers {
-            entries: found.referrers.into_iter().map(entry).collect(),
-            more,
-        })
+        let read = async {
+            let mut reader = self.metadata.read().await?;
+            let found = match self.metadata.look_up(&mut reader, repository).await? {
+                Some(key) => referrers::of_subject(&mut reader, key, wanted).await?,
+                None => Found::default(),
+            };
+            Ok::<_, Error>(Arc::new(found))
+        };
+        let found = self.metadata.referrers_or(repository, wanted, read).await?;
+        Ok(Referrers { found, limit })
     }
 
-    /// `None` for a page of no entries. More than we give at once is cut, not refused.
-    fn page_size(&self, page: &Page) -> Option<u32> {
-        let asked = page.limit.unwrap_or_else(|| self.limits.page.into());
-        let size = u32::try_from(asked).unwrap_or(u32::MAX).min(self.limits.page);
-        (size > 0).then_some(size)
+    /// More than we give at once is cut, not refused.
+    fn page_size(&self, asked: Option<u64>) -> u32 {
+        let asked = asked.unwrap_or_else(|| self.limits.page.into());
+        u32::try_from(asked).unwrap_or(u32::MAX).min(self.limits.page)
     }
 }
 
-fn entry(found: referrers::Referrer) -> ReferrerEntry {
+fn entry(found: &Referrer) -> ReferrerEntry<'_> {
     ReferrerEntry {
         size: found.size,
-        media_type: found.media_type,
+        media_type: &found.media_type,
         digest: found.digest,
-        artifact_type: found.artifact_type,
-        annotations: found.annotations,
+        artifact_type: found.artifact_type.as_deref(),
+        annotations: &found.annotations,
         cursor: ReferrerCursor {
             created_at: found.created_at,
             digest: found.digest,
@@ -173,11 +188,10 @@ fn entry(found: referrers::Referrer) -> ReferrerEntry {
 }
 
 /// Looks ahead by one, so that there is never an empty last page.
-fn cut(mut names: Vec<String>, limit: u32) -> Listing {
-    let more = names.len() > limit as usize;
-    names.truncate(limit as usize);
-    Listing {
-        names,
-        more: more.then_some(limit.into()),
+fn looking_ahead(of: Option<&RepositoryName>, page: &Page, limit: u32) -> NamesPage {
+    NamesPage {
+        of: of.cloned(),
+        last: page.last.clone().unwrap_or_default(),
+        limit: limit.saturating_add(1),
     }
 }

@@ -17,7 +17,7 @@ pub(super) async fn tags(
     let listing = distribution.tags(repository, &page).await?;
     let body = serde_json::to_vec(&Tags {
         name: repository.as_str(),
-        tags: &listing.names,
+        tags: listing.names(),
     });
     Ok(listed(
         &listing,
@@ -30,7 +30,7 @@ pub(super) async fn catalog(distribution: &Distribution, query: &Query) -> Resul
     let page = Page::parse(query).map_err(ApiError::Page)?;
     let listing = distribution.catalog(&page).await?;
     let body = serde_json::to_vec(&Catalog {
-        repositories: &listing.names,
+        repositories: listing.names(),
     });
     Ok(listed(&listing, body.unwrap_or_default(), "/v2/_catalog"))
 }
@@ -49,7 +49,7 @@ struct Catalog<'l> {
 
 fn listed(listing: &Listing, body: Vec<u8>, path: &str) -> Answer {
     let answer = json(StatusCode::OK, body);
-    match (listing.more, listing.names.last()) {
+    match (listing.more(), listing.names().last()) {
         (Some(n), Some(last)) => with(answer, header::LINK, next_link(path, n, last)),
         _ => answer,
     }

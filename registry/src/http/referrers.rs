@@ -9,7 +9,8 @@ use crate::distribution::{Distribution, ReferrerCursor, ReferrerEntry, Referrers
 use http::{StatusCode, header};
 use oci::query::percent_encode;
 use oci::{Digest, Page, RepositoryName, media_type};
-use serde_json::json;
+use serde::Serialize;
+use std::collections::BTreeMap;
 
 /// The longest body; one entry that is longer still is a page of its own.
 const MOST_BYTES: usize = 4 * 1024 * 1024;
@@ -72,52 +73,75 @@ pub(super) async fn referrers(
         bytes: MOST_BYTES as u64,
     };
     let found = distribution.referrers(repository, subject, &page).await?;
-    let (body, shown) = list(&found.entries);
+    let (body, shown, last) = list(found.entries());
     let answer = content(StatusCode::OK, media_type::OCI_INDEX, body.into());
     let answer = if types.is_empty() {
         answer
     } else {
         with(answer, OCI_FILTERS_APPLIED, "artifactType")
     };
-    let more = found.more || shown < found.entries.len();
-    Ok(match found.entries[..shown].last() {
+    let more = found.more() || shown < found.entries().len();
+    Ok(match last {
         Some(last) if more => {
             let path = format!("/v2/{repository}/referrers/{subject}");
-            with(answer, header::LINK, asked.next(&path, last.cursor))
+            with(answer, header::LINK, asked.next(&path, last))
         }
         Some(_) | None => answer,
     })
 }
 
-/// An index of as many entries as fit, and their number.
-fn list(entries: &[ReferrerEntry]) -> (Vec<u8>, usize) {
+/// An index of as many entries as fit, their number, and the place of the last one.
+fn list<'f>(entries: impl Iterator<Item = ReferrerEntry<'f>>) -> (Vec<u8>, usize, Option<ReferrerCursor>) {
     let index = media_type::OCI_INDEX;
-    let mut list = format!(r#"{{"schemaVersion":2,"mediaType":"{index}","manifests":["#).into_bytes();
-    let mut shown = 0;
+    let mut body = format!(r#"{{"schemaVersion":2,"mediaType":"{index}","manifests":["#).into_bytes();
+    let (mut shown, mut last) = (0, None);
     for entry in entries {
-        let entry = described(entry).to_string();
-        if shown > 0 && list.len() + entry.len() + 3 > MOST_BYTES {
+        // Text always serialises.
+        let text = serde_json::to_vec(&Described::of(&entry)).unwrap_or_default();
+        if shown > 0 && body.len() + text.len() + 3 > MOST_BYTES {
             break;
         }
         if shown > 0 {
-            list.push(b',');
+            body.push(b',');
         }
-        list.extend_from_slice(entry.as_bytes());
-        shown += 1;
+        body.extend_from_slice(&text);
+        (shown, last) = (shown + 1, Some(entry.cursor));
     }
-    list.extend_from_slice(b"]}");
-    (list, shown)
+    body.extend_from_slice(b"]}");
+    (body, shown, last)
 }
 
-fn described(entry: &ReferrerEntry) -> serde_json::Value {
-    let mut shown = json!({ "mediaType": entry.media_type, "digest": entry.digest, "size": entry.size });
-    if let Some(artifact_type) = &entry.artifact_type {
-        shown["artifactType"] = json!(artifact_type);
+/// A descriptor, written without a tree of values between.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Described<'f> {
+    media_type: &'f str,
+    digest: Digest,
+    size: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    artifact_type: Option<&'f str>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    annotations: &'f BTreeMap<String, String>,
+}
+
+impl<'f> Described<'f> {
+    fn of(entry: &ReferrerEntry<'f>) -> Self {
+        let &ReferrerEntry {
+            media_type,
+            digest,
+            size,
+            artifact_type,
+            annotations,
+            cursor: _,
+        } = entry;
+        Self {
+            media_type,
+            digest,
+            size,
+            artifact_type,
+            annotations,
+        }
     }
-    if !entry.annotations.is_empty() {
-        shown["annotations"] = json!(entry.annotations);
-    }
-    shown
 }
 
 #[cfg(test)]

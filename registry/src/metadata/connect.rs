@@ -5,11 +5,12 @@ use super::error::Error;
 use super::known::Known;
 use super::manifests::StoredManifest;
 use super::postgres::Pool;
+use super::referrers::{Found, Wanted};
 use super::repositories::{self, RepositoryKey};
 use super::session::{Durability, Reader, Tx};
 use super::snapshots::Snapshots;
 use super::sqlite::{Readers, Writer};
-use super::standing::{Clock, Standing};
+use super::standing::{Clock, NamesPage, Standing};
 use super::statement::Engine;
 use crate::staging;
 use crate::syncs::Syncs;
@@ -246,6 +247,31 @@ impl Metadata {
         ask: impl Future<Output = Result<Granted, E>> + Send,
     ) -> Result<Granted, E> {
         self.standing.linked((key.0.clone(), *key.1), ask).await
+    }
+
+    /// The same for a page of names.
+    ///
+    /// # Errors
+    /// Those of `ask`.
+    pub async fn names_or<E>(
+        &self,
+        page: NamesPage,
+        ask: impl Future<Output = Result<Arc<Vec<String>>, E>> + Send,
+    ) -> Result<Arc<Vec<String>>, E> {
+        self.standing.names(page, ask).await
+    }
+
+    /// The same for a page of a subject's referrers.
+    ///
+    /// # Errors
+    /// Those of `ask`.
+    pub async fn referrers_or<E>(
+        &self,
+        repository: &RepositoryName,
+        wanted: Wanted<'_>,
+        ask: impl Future<Output = Result<Arc<Found>, E>> + Send,
+    ) -> Result<Arc<Found>, E> {
+        self.standing.referrers(repository, wanted, ask).await
     }
 
     /// Begins a transaction that may write. No call to storage or to another host while it is open.

@@ -43,6 +43,7 @@ pub use connect::{ConnectError, Metadata, PostgresOptions, Target};
 pub use error::Error;
 pub use repositories::RepositoryKey;
 pub use session::{Reader, Tx};
+pub use standing::NamesPage;
 pub use statement::Engine;
 
 /// Microseconds since 1970: how the schema keeps time.

@@ -3,8 +3,10 @@
 //! Every commit to the file of the embedded engine goes through this process, which counts them. With PostgreSQL another
 //! replica may commit at any time, so there the server is asked ([`Snapshots`]).
 
+use super::Micros;
 use super::blobs::Granted;
 use super::manifests::StoredManifest;
+use super::referrers::{Found, Wanted};
 use super::snapshots::Snapshots;
 use oci::{Digest, Reference, RepositoryName};
 use std::collections::HashMap;
@@ -16,6 +18,13 @@ use std::sync::{Arc, PoisonError, RwLock};
 const MANIFESTS: usize = 8 * 1024 * 1024;
 /// Bytes of what is known of blobs, the content of those that are in their rows included.
 const BLOBS: usize = 8 * 1024 * 1024;
+/// Bytes of pages of names: tags and repositories.
+const NAMES: usize = 8 * 1024 * 1024;
+/// Bytes of pages of referrers.
+const REFERRERS: usize = 4 * 1024 * 1024;
+/// What a name in a list costs besides its letters, and a referrer besides its texts, about.
+const IN_A_LIST: usize = 40;
+const REFERRER: usize = 256;
 /// What an answer costs besides its content, about.
 const ENTRY: usize = 256;
 /// A remembered answer may take at most this part of the memory.
@@ -72,12 +81,36 @@ type ManifestKey = (RepositoryName, Reference);
 /// A repository's blob.
 type BlobKey = (RepositoryName, Digest);
 
-/// The answers to the questions that pulls ask most.
+/// A page of names.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct NamesPage {
+    /// Whose tags; absent: the repositories.
+    pub of: Option<RepositoryName>,
+    /// Those behind this name.
+    pub last: String,
+    /// At most so many.
+    pub limit: u32,
+}
+
+/// A page of a subject's referrers, as [`Wanted`] says it.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct ReferrersKey {
+    repository: RepositoryName,
+    subject: Digest,
+    artifact_types: Vec<String>,
+    after: Option<(Micros, Digest)>,
+    limit: u32,
+    bytes: u64,
+}
+
+/// The answers to the questions that are asked most: those of pulls, and of who looks again and again for something new.
 #[derive(Debug)]
 pub(super) struct Standing {
     commits: Clock,
     manifests: Memory<ManifestKey, Arc<StoredManifest>>,
     blobs: Memory<BlobKey, Granted>,
+    names: Memory<NamesPage, Arc<Vec<String>>>,
+    referrers: Memory<ReferrersKey, Arc<Found>>,
 }
 
 impl Standing {
@@ -86,6 +119,8 @@ impl Standing {
             commits,
             manifests: Memory::new(MANIFESTS),
             blobs: Memory::new(BLOBS),
+            names: Memory::new(NAMES),
+            referrers: Memory::new(REFERRERS),
         }
     }
 
@@ -110,6 +145,56 @@ impl Standing {
             .recall_or(now, key, ask, |found| found.blob.place.weight())
             .await
     }
+
+    pub(super) async fn names<E>(
+        &self,
+        page: NamesPage,
+        ask: impl Future<Output = Result<Arc<Vec<String>>, E>> + Send,
+    ) -> Result<Arc<Vec<String>>, E> {
+        let (now, asked) = (self.commits.now().await, page.last.len());
+        self.names
+            .recall_or(now, page, ask, move |names| asked + weight_of_names(names))
+            .await
+    }
+
+    pub(super) async fn referrers<E>(
+        &self,
+        repository: &RepositoryName,
+        wanted: Wanted<'_>,
+        ask: impl Future<Output = Result<Arc<Found>, E>> + Send,
+    ) -> Result<Arc<Found>, E> {
+        let now = self.commits.now().await;
+        let asked = wanted
+            .artifact_types
+            .iter()
+            .map(|one| one.len() + IN_A_LIST)
+            .sum::<usize>();
+        let key = ReferrersKey {
+            repository: repository.clone(),
+            subject: *wanted.subject,
+            artifact_types: wanted.artifact_types.iter().copied().map(str::to_owned).collect(),
+            after: wanted.after,
+            limit: wanted.limit,
+            bytes: wanted.bytes,
+        };
+        self.referrers
+            .recall_or(now, key, ask, move |found| asked + weight_of_referrers(found))
+            .await
+    }
+}
+
+fn weight_of_names(names: &Arc<Vec<String>>) -> usize {
+    names.iter().map(|name| name.len() + IN_A_LIST).sum()
+}
+
+fn weight_of_referrers(found: &Arc<Found>) -> usize {
+    let text = |text: &str| text.len() + IN_A_LIST;
+    let each = found.referrers.iter().map(|one| {
+        let annotations = one.annotations.iter().map(|(key, value)| text(key) + text(value));
+        let artifact_type = one.artifact_type.as_deref().map_or(0, text);
+        REFERRER + text(&one.media_type) + artifact_type + annotations.sum::<usize>()
+    });
+    each.sum()
 }
 
 /// Answers to one kind of question, as many as fit.
@@ -152,7 +237,7 @@ impl<K: Eq + Hash + Send + Sync, V: Clone + Send + Sync> Memory<K, V> {
         now: Option<u64>,
         key: K,
         ask: impl Future<Output = Result<V, E>> + Send,
-        weigh: fn(&V) -> usize,
+        weigh: impl FnOnce(&V) -> usize + Send,
     ) -> Result<V, E> {
         if let Some(value) = now.and_then(|now| self.recall(&key, now)) {
             return Ok(value);
