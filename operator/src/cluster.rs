@@ -27,7 +27,7 @@ use serde_json::Value;
 
 use crate::api::Registry;
 use crate::content_hash;
-use crate::error::{Error, is_conflict, is_not_found};
+use crate::error::{self, Error, is_conflict, is_not_found};
 use crate::foreign::OptionalApi;
 use crate::labels::OPERATOR;
 use crate::leader::Leadership;
@@ -448,11 +448,17 @@ pub async fn apply_definition(
 
 fn failed<K: Object>(verb: Verb, name: &str) -> impl FnOnce(kube::Error) -> Error {
     let (resource, name) = (K::plural(&()).into_owned(), name.to_owned());
-    move |source| Error::Api {
-        verb,
-        resource,
-        name,
-        source: Box::new(source),
+    move |source| match error::undeclared(&source) {
+        Some(said) => Error::OlderDefinition {
+            said: said.to_owned(),
+            resource,
+        },
+        None => Error::Api {
+            verb,
+            resource,
+            name,
+            source: Box::new(source),
+        },
     }
 }
 

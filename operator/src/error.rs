@@ -23,6 +23,18 @@ pub enum Error {
         source: Box<kube::Error>,
     },
 
+    /// The definition of the object's kind lacks a field that this operator writes.
+    #[error(
+        "the definition of {resource} in the cluster is older than this operator: bring it up to date with `berth-operator crds \
+         --apply`, which the chart does by itself unless `crds.upgrade` is off ({said})"
+    )]
+    OlderDefinition {
+        /// The resource.
+        resource: String,
+        /// What the API server said.
+        said: String,
+    },
+
     /// The code asks for something that the chart does not grant: a fault of the operator.
     #[error("the operator's own table of permissions has no {} of {resource}", verb.as_str())]
     NotGranted {
@@ -86,6 +98,7 @@ impl Error {
                 Some(_) => "ApiServer",
                 None => "Unreachable",
             },
+            Self::OlderDefinition { .. } => "OlderDefinition",
             Self::NotGranted { .. } => "NotGranted",
             Self::Serialise { .. } => "Serialise",
             Self::TimedOut => "TimedOut",
@@ -98,7 +111,11 @@ impl Error {
     /// When it is worth trying again.
     pub fn retry(&self) -> Retry {
         match self {
-            Self::Api { .. } | Self::TimedOut | Self::Contended(_) | Self::NotLeading => Retry::BackOff,
+            Self::Api { .. }
+            | Self::OlderDefinition { .. }
+            | Self::TimedOut
+            | Self::Contended(_)
+            | Self::NotLeading => Retry::BackOff,
             Self::NotGranted { .. } | Self::Serialise { .. } | Self::Incomplete(_) => Retry::OnChange(IDLE),
         }
     }
@@ -126,6 +143,13 @@ fn api_status(error: &kube::Error) -> Option<&Status> {
 
 fn api_code(error: &kube::Error) -> Option<u16> {
     api_status(error).map(|status| status.code)
+}
+
+/// What the API server said about a field that the definition of the object's kind lacks. It has no code of its own for
+/// that.
+pub(crate) fn undeclared(error: &kube::Error) -> Option<&str> {
+    let said = &api_status(error)?.message;
+    said.contains("field not declared in schema").then_some(said)
 }
 
 /// Whether the API server says that the object was there already.

@@ -1,9 +1,10 @@
-//! Kubernetes events: one at each transition of a condition, none while it stays; pure.
+//! Kubernetes events: one at each transition of a condition, none while it stays; and what no condition can say. Pure.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::runtime::events::{Event, EventType};
 
 use crate::api::conditions::{self, ConditionType};
+use crate::error::Error;
 
 /// The events that tell how `before` became `after`.
 ///
@@ -22,6 +23,17 @@ pub fn transitions(before: &[Condition], after: &[Condition]) -> Vec<Event> {
             changed.then(|| event(type_, severity, action, now))
         })
         .collect()
+}
+
+/// The event about a pass that failed so that no status could be written.
+pub fn of_failure(failed: &Error) -> Option<Event> {
+    matches!(failed, Error::OlderDefinition { .. }).then(|| Event {
+        type_: EventType::Warning,
+        reason: failed.reason().to_owned(),
+        note: Some(failed.to_string()),
+        action: "Diagnose".to_owned(),
+        secondary: None,
+    })
 }
 
 fn event(type_: ConditionType, severity: EventType, action: &str, now: &Condition) -> Event {

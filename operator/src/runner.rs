@@ -27,6 +27,7 @@ use crate::api::RegistryApproval;
 use crate::api::{Registry, RegistryStatus};
 use crate::context::Context;
 use crate::error::{self, Error, LIMIT, Retry};
+use crate::events;
 use crate::foreign;
 use crate::labels::{INSTANCE, MANAGED};
 use crate::{references, registry};
@@ -163,7 +164,7 @@ async fn timed(registry: Arc<Registry>, context: Arc<Context>) -> Result<Action,
         .rollouts
         .observe(&namespace, &registry.name_any(), status);
     let object = ObjectRef::from_obj(registry.as_ref()).to_string();
-    let pass = Box::pin(registry::reconcile(registry, Arc::clone(&context)));
+    let pass = Box::pin(registry::reconcile(Arc::clone(&registry), Arc::clone(&context)));
     let pass = tokio::time::timeout(LIMIT, pass).await;
     let pass = pass.unwrap_or(Err(Error::TimedOut));
     match &pass {
@@ -171,9 +172,22 @@ async fn timed(registry: Arc<Registry>, context: Arc<Context>) -> Result<Action,
             context.failures.forget(&object);
             context.metrics.reconciled(KIND, began.elapsed());
         }
-        Err(error) => context.metrics.failed(KIND, error.reason(), began.elapsed()),
+        Err(error) => {
+            context.metrics.failed(KIND, error.reason(), began.elapsed());
+            tell(error, &registry, &context).await;
+        }
     }
     pass
+}
+
+/// Tells of a failure that the Registry's conditions cannot tell of.
+async fn tell(failed: &Error, registry: &Registry, context: &Context) {
+    let Some(event) = events::of_failure(failed) else {
+        return;
+    };
+    if let Err(untold) = context.cluster.publish(registry, &event).await {
+        tracing::warn!("an event could not be published: {}", error::chain(&untold));
+    }
 }
 
 #[expect(

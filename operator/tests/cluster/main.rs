@@ -33,5 +33,6 @@ mod reconcile;
 mod rollout;
 mod runner;
 mod scale;
+mod skew;
 mod support;
 mod upgrade;

@@ -54,7 +54,7 @@ fn writes(fixture: &Fixture) -> u64 {
         .sum()
 }
 
-async fn assert_quiet(fixture: &Fixture) {
+pub(crate) async fn assert_quiet(fixture: &Fixture) {
     let (before, writes_before) = (versions(fixture).await, writes(fixture));
     assert!(writes_before > 0);
 

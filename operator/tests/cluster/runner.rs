@@ -25,7 +25,7 @@ use crate::support::controllers::{Play, meddle};
 use crate::support::{Fixture, controllers, eventually, production};
 use crate::{companions, overrides};
 
-struct Running {
+pub(crate) struct Running {
     stop: CancellationToken,
     readiness: Readiness,
     task: JoinHandle<()>,
@@ -36,7 +36,7 @@ impl Running {
         clippy::disallowed_methods,
         reason = "every test stops what it starts and waits for it"
     )]
-    fn start(fixture: &Fixture) -> Self {
+    pub(crate) fn start(fixture: &Fixture) -> Self {
         let (stop, readiness) = (CancellationToken::new(), Readiness::default());
         let run = {
             let (context, namespace) = (Arc::clone(&fixture.context), fixture.namespace.clone());
@@ -50,7 +50,7 @@ impl Running {
         }
     }
 
-    async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.stop.cancel();
         tokio::time::timeout(Duration::from_secs(20), self.task)
             .await
@@ -59,7 +59,7 @@ impl Running {
     }
 }
 
-async fn ready(fixture: &Fixture) {
+pub(crate) async fn ready(fixture: &Fixture) {
     eventually("the Registry is ready", async || {
         controllers::finish_jobs(fixture).await;
         controllers::complete_rollout(fixture, "images").await;
