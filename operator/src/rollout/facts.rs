@@ -1,5 +1,7 @@
 //! What is so in the cluster, as far as a roll-out depends on it; pure.
 
+use std::time::Duration;
+
 use k8s_openapi::jiff::Timestamp;
 
 pub use crate::analysis::Burn;
@@ -93,6 +95,10 @@ pub struct PodSeen {
     pub name: String,
     /// How often its container has ended.
     pub ends: i32,
+    /// When that was the last time, or a little later.
+    pub ended_at: Option<Timestamp>,
+    /// How long the container had run that ended then.
+    pub ran: Option<Duration>,
     /// Whether it was ended for memory the last time.
     pub out_of_memory: bool,
     /// Since when its container runs and is not ready.

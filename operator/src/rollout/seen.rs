@@ -1,5 +1,7 @@
 //! What single pods are seen to do by themselves, read from what the kubelets say about them; pure.
 
+use std::time::Duration;
+
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
@@ -22,7 +24,8 @@ pub(super) fn seen(pod: &Pod) -> Option<PodSeen> {
     };
     let (first, main) = (of(&status.init_container_statuses), of(&status.container_statuses));
     // A node that starts again ends each container once, so the ends of two containers are not added up.
-    let ends = first.iter().chain(&main).map(ends).max().unwrap_or_default();
+    let most = first.iter().chain(&main).map(ends).max().unwrap_or_default();
+    let restless = || first.iter().chain(&main).filter(|found| ends(found) > 0);
     let out_of_memory = first.iter().chain(&main).any(|found| {
         let last = last_end(found);
         last.is_some_and(|end| end.reason.as_deref() == Some("OOMKilled"))
@@ -30,7 +33,9 @@ pub(super) fn seen(pod: &Pod) -> Option<PodSeen> {
     let unready = main.iter().find(|found| !found.ready);
     Some(PodSeen {
         name: pod.name_any(),
-        ends,
+        ends: most,
+        ended_at: restless().filter_map(ended_at).max(),
+        ran: restless().filter(|found| ends(found) == most).filter_map(ran).max(),
         out_of_memory,
         unready_since: unready.and_then(|found| unready_since(pod, found)),
     })
@@ -50,6 +55,20 @@ fn ends(found: &ContainerStatus) -> i32 {
     let waiting = state.and_then(|state| state.waiting.as_ref());
     let backs_off = waiting.is_some_and(|waiting| waiting.reason.as_deref() == Some("CrashLoopBackOff"));
     found.restart_count.saturating_add(i32::from(has_failed || backs_off))
+}
+
+/// When it ended the last time. Of an end that nobody dates, a node's that was lost, the start that followed says it.
+fn ended_at(found: &ContainerStatus) -> Option<Timestamp> {
+    let end = last_end(found).and_then(|end| end.finished_at.as_ref());
+    let running = || found.state.as_ref()?.running.as_ref()?.started_at.as_ref();
+    end.or_else(running).map(|at| at.0)
+}
+
+/// How long it had run when it ended the last time.
+fn ran(found: &ContainerStatus) -> Option<Duration> {
+    let end = last_end(found)?;
+    let (from, to) = (end.started_at.as_ref()?, end.finished_at.as_ref()?);
+    Duration::try_from(to.0.duration_since(from.0)).ok()
 }
 
 /// Since when a container runs and is not ready. The node's controller leaves containers alone, so that those of a node that
@@ -111,6 +130,46 @@ mod tests {
         });
 
         assert_eq!(seen(&pod(&status)).unwrap().ends, 1);
+    }
+
+    #[test]
+    fn an_end_is_dated_by_the_kubelet_or_else_by_the_start_that_followed() {
+        let running = json!({"running": {"startedAt": "2026-01-09T00:00:05Z"}});
+        let of = |last: &Value| {
+            let mut container = container("registry", 1, true, &running);
+            container["lastState"] = json!({"terminated": last});
+            let seen = seen(&pod(&json!({"containerStatuses": [container]}))).unwrap();
+            (seen.ended_at.map(|at| at.to_string()), seen.ran)
+        };
+
+        let (at, ran) = of(&json!({
+            "exitCode": 1, "startedAt": "2026-01-08T00:00:00Z", "finishedAt": "2026-01-09T00:00:00Z",
+        }));
+        assert_eq!(at.as_deref(), Some("2026-01-09T00:00:00Z"));
+        assert_eq!(ran, Some(Duration::from_hours(24)));
+
+        let (at, ran) = of(&json!({"exitCode": 137, "reason": "ContainerStatusUnknown"}));
+        assert_eq!((at.as_deref(), ran), (Some("2026-01-09T00:00:05Z"), None));
+        assert_eq!(one(0, &running).ended_at, None);
+    }
+
+    #[test]
+    fn how_long_a_container_ran_is_asked_of_that_which_ended_most_often() {
+        let running = json!({"running": {"startedAt": "2026-01-09T00:00:05Z"}});
+        let done = |from: &str, to: &str| json!({"terminated": {"exitCode": 0, "startedAt": from, "finishedAt": to}});
+        let status = |first: i32, main: i32| {
+            let mut registry = container("registry", main, true, &running);
+            registry["lastState"] = done("2026-01-01T00:00:00Z", "2026-01-09T00:00:00Z");
+            let state = done("2026-01-09T00:00:01Z", "2026-01-09T00:00:02Z");
+            let migrate = container("migrate", first, true, &state);
+            seen(&pod(
+                &json!({"initContainerStatuses": [migrate], "containerStatuses": [registry]}),
+            ))
+            .unwrap()
+        };
+
+        assert_eq!(status(2, 2).ran, Some(Duration::from_hours(192)));
+        assert_eq!(status(3, 2).ran, Some(Duration::from_secs(1)));
     }
 
     #[test]

@@ -190,7 +190,7 @@ async fn logs_that_cannot_be_had_are_refused_in_words() {
     assert!(missing.contains("images-0"), "{missing}");
 
     // Its node is not there, so the API server has nobody to ask.
-    run_pod(&fixture, "images", "images-1", 0).await;
+    run_pod(&fixture, "images", "images-1", 0, fixture.context.clock.now()).await;
     for more in [&[][..], &["--follow"]] {
         let lost = berth(&fixture, &[&["logs", "images"], more].concat())
             .await

@@ -11,6 +11,7 @@ use berth_operator::clock::Clock;
 use berth_operator::context::Context;
 use berth_operator::foreign::HTTPRoute;
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::jiff::SignedDuration;
 use kube::ResourceExt;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -332,14 +333,14 @@ async fn a_pod_that_ends_again_and_again_in_the_soak_brings_the_old_version_back
         }
         play(&fixture, "images", &with_last_migration()).await;
     }
-    run_pod(&fixture, "images", "images-1", 1).await;
-    assert_eq!(
-        phase(&fixture.pass("images").await),
-        Phase::Soaking,
-        "one end is no proof"
-    );
+    let now = fixture.context.clock.now();
+    let long_ago = now.checked_sub(SignedDuration::from_hours(7)).unwrap();
+    for (ends, at, why) in [(2, long_ago, "they are forgotten"), (3, now, "one end is no proof")] {
+        run_pod(&fixture, "images", "images-1", ends, at).await;
+        assert_eq!(phase(&fixture.pass("images").await), Phase::Soaking, "{why}");
+    }
 
-    run_pod(&fixture, "images", "images-1", 2).await;
+    run_pod(&fixture, "images", "images-1", 4, now).await;
     assert_eq!(phase(&fixture.pass("images").await), Phase::RollingBack);
     let phases = roll(&fixture).await;
 

@@ -104,8 +104,8 @@ pub struct RolloutState {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lacking_since: Option<Time>,
 
-    /// While every pod runs the new version: how often the containers of pods had ended when the phase began, by pod. What
-    /// they end more often since speaks against the version.
+    /// While every pod runs the new version: how often the containers of pods had ended when the phase began, or more than six
+    /// hours ago, by pod. What they end more often since speaks against the version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("maxProperties" = 100))]
     pub ended_before: Option<BTreeMap<String, i32>>,

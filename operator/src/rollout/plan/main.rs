@@ -2,8 +2,8 @@
 
 use super::super::facts::{Evidence, JobFact, Probe, Verdict};
 use super::canary::outcome;
-use super::unrest::unrest;
-use super::{ERRORS, Turn, serve};
+use super::unrest::{forgiven, unrest};
+use super::{ERRORS, PODS, Turn, serve};
 use crate::api::conditions::Reason;
 use crate::api::rollout::{ApprovalStep, Phase, PostPolicy};
 
@@ -44,8 +44,10 @@ impl Turn<'_> {
             return false;
         };
         let since = self.state.phase_since.0;
-        let found = unrest(&main.seen, before, since, self.now)
+        let before = forgiven(&main.seen, before, PODS, self.now);
+        let found = unrest(&main.seen, &before, since, self.now)
             .filter(|_| main.revision.as_deref() == Some(self.state.to.revision.as_str()));
+        self.state.ended_before = Some(before);
         let Some((reason, message)) = found else { return false };
         let words = main.trouble.as_ref().map(|trouble| format!(". {}", trouble.message));
         let message = format!("{message}{}", words.unwrap_or_default());

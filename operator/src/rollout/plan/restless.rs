@@ -3,6 +3,7 @@
 use super::super::facts::{Facts, PodSeen, Verdict};
 use super::tests::{at, at_phase, evidence, phase, settings};
 use super::*;
+use crate::api::rollout::PostPolicy;
 
 /// Pods that all clients use, of which one has ended so often.
 fn ending(facts: &mut Facts, ends: i32) {
@@ -27,6 +28,42 @@ fn a_pod_that_ends_again_and_again_takes_the_version_back_once_all_clients_use_i
         assert_eq!(phase(&twice), Phase::RollingBack);
         assert_eq!(twice.refused[0].revision, "2.0.0");
         assert_eq!(twice.rollout.unwrap().reason, "PodsRestarting");
+    }
+}
+
+#[test]
+fn ends_of_one_pod_that_are_weeks_apart_do_not_take_back_a_version_that_soaks_until_a_person_speaks() {
+    let settings = Settings {
+        post: PostPolicy::Manual,
+        approval_ttl: Duration::from_hours(10_000),
+        ..settings()
+    };
+    let (week, hour) = (7 * 86_400, 3_600);
+    let ended = |facts: &mut Facts, ends: i32, second: i64| {
+        ending(facts, ends);
+        facts.main.as_mut().unwrap().seen[0].ended_at = Some(at(second));
+    };
+    let (mut asked, facts) = at_phase(Phase::Soaking);
+    let state = asked.rollout.as_mut().unwrap();
+    (state.phase, state.asks) = (Phase::AwaitingApproval, Some(ApprovalStep::PostMigrations));
+    for (mut memory, mut facts) in [at_phase(Phase::Soaking), (asked, facts)] {
+        let wanted = phase(&memory);
+        for ends in 1..5 {
+            ended(&mut facts, ends, i64::from(ends) * week);
+            memory = step(&settings, &memory, &facts, at(i64::from(ends) * week + 30));
+            assert_eq!(phase(&memory), wanted, "{ends} ends, a week apart");
+            let later = at(i64::from(ends) * week + 6 * hour);
+            memory = step(&settings, &memory, &facts, later);
+            assert_eq!(memory, step(&settings, &memory, &facts, later), "written down once");
+        }
+
+        ended(&mut facts, 6, 6 * week);
+        let again = step(&settings, &memory, &facts, at(6 * week + 30));
+        assert_eq!(
+            phase(&again),
+            Phase::RollingBack,
+            "two ends since it was looked at last"
+        );
     }
 }
 

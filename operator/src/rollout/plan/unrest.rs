@@ -15,10 +15,53 @@ use crate::api::conditions::Reason;
 const ENDS: i32 = 2;
 /// Pods that were ended for memory, once each. A pod's memory is its own, whatever its node does.
 const OUT_OF_MEMORY: usize = 2;
+/// How far apart ends may lie that count together: as long as the longest time over which an error budget is watched.
+const WINDOW: Duration = Duration::from_hours(6);
 /// How long a pod may run without being ready: longer than a database takes to change its primary.
 const UNREADY: Duration = Duration::from_mins(3);
 
-/// What the pods are found to do wrong, for people. `before`: how often containers had ended when the phase began, at `since`.
+/// How often containers had ended that speak against nothing any more: `before`, and what ended since then and too long ago. At
+/// most `bound` pods have an entry.
+pub(super) fn forgiven(
+    pods: &[PodSeen],
+    before: &BTreeMap<String, i32>,
+    bound: usize,
+    now: Timestamp,
+) -> BTreeMap<String, i32> {
+    let known = |pod: &PodSeen| before.get(&pod.name).copied().unwrap_or_default();
+    let stale = |pod: &PodSeen| {
+        let gone = pod
+            .ended_at
+            .and_then(|at| Duration::try_from(now.duration_since(at)).ok());
+        let ends = if gone.is_some_and(|gone| gone >= WINDOW) {
+            pod.ends
+        } else if pod.ran.is_some_and(|ran| ran >= WINDOW) {
+            // The end before the last one is at least as long ago.
+            pod.ends.saturating_sub(1)
+        } else {
+            return None;
+        };
+        (ends > known(pod)).then(|| (pod.name.clone(), ends))
+    };
+    let stale: Vec<(String, i32)> = pods.iter().filter_map(stale).collect();
+    if stale.is_empty() {
+        return before.clone();
+    }
+    // Pods that are gone make room.
+    let there = pods
+        .iter()
+        .filter_map(|pod| Some((pod.name.clone(), *before.get(&pod.name)?)));
+    let mut forgiven: BTreeMap<String, i32> = there.collect();
+    for (name, ends) in stale {
+        if forgiven.len() < bound || forgiven.contains_key(&name) {
+            forgiven.insert(name, ends);
+        }
+    }
+    forgiven
+}
+
+/// What the pods are found to do wrong, for people. `before`: how often containers had ended that does not count; the
+/// phase began at `since`.
 pub(super) fn unrest(
     pods: &[PodSeen],
     before: &BTreeMap<String, i32>,
@@ -109,6 +152,57 @@ mod tests {
     #[test]
     fn a_pod_in_the_place_of_one_that_is_gone_begins_at_nothing() {
         assert_eq!(reason(&[pod("new", 1)], &[("gone", 5)], 600), None);
+    }
+
+    #[test]
+    fn ends_that_lie_further_apart_than_the_window_do_not_count_together() {
+        let hour = 3600;
+        let ended = |ends: i32, at_hour: i64| PodSeen {
+            ended_at: Some(at(at_hour * hour)),
+            ..pod("a", ends)
+        };
+        let of = |pod: PodSeen, before: i32, now: i64| {
+            let before = BTreeMap::from([("a".to_owned(), before), ("gone".to_owned(), 9)]);
+            forgiven(&[pod], &before, 2, at(now))
+        };
+        let one = |ends: i32| BTreeMap::from([("a".to_owned(), ends)]);
+        let kept = BTreeMap::from([("a".to_owned(), 3), ("gone".to_owned(), 9)]);
+
+        assert_eq!(of(ended(4, 1), 3, 7 * hour - 1), kept);
+        assert_eq!(of(ended(4, 1), 3, 7 * hour), one(4));
+        assert_eq!(of(ended(3, 1), 3, 700 * hour), kept, "nothing is new");
+        assert_eq!(of(pod("a", 5), 3, 700 * hour), kept, "nobody knows when it was");
+        assert_eq!(of(ended(6, 1), 3, 9 * hour), one(6), "nobody looked for as long");
+    }
+
+    #[test]
+    fn before_a_container_that_ran_for_the_window_no_end_counts_with_its_own() {
+        let ended = |ran: u64| PodSeen {
+            ended_at: Some(at(50)),
+            ran: Some(Duration::from_hours(ran)),
+            ..pod("a", 5)
+        };
+        let of = |ran: u64| forgiven(&[ended(ran)], &BTreeMap::new(), 1, at(60));
+
+        assert_eq!(of(5), BTreeMap::new());
+        assert_eq!(of(6), BTreeMap::from([("a".to_owned(), 4)]));
+        assert_eq!(
+            forgiven(
+                &[
+                    ended(6),
+                    PodSeen {
+                        name: "b".to_owned(),
+                        ..ended(6)
+                    }
+                ],
+                &BTreeMap::new(),
+                1,
+                at(60)
+            )
+            .len(),
+            1,
+            "a status has room for so many"
+        );
     }
 
     #[test]

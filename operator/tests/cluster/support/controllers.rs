@@ -3,6 +3,8 @@
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
@@ -162,8 +164,9 @@ async fn pod_of(fixture: &Fixture, job: &Job, name: &str) {
     fixture.api::<Pod>().create(&PostParams::default(), &pod).await.unwrap();
 }
 
-/// A pod of the Deployment's newest template, on a node that nobody knows, whose container has ended so often and runs again.
-pub(crate) async fn run_pod(fixture: &Fixture, deployment: &str, name: &str, restarts: i32) {
+/// A pod of the Deployment's newest template, on a node that nobody knows, whose container has ended so often, the last time
+/// at `ended`, and runs again.
+pub(crate) async fn run_pod(fixture: &Fixture, deployment: &str, name: &str, restarts: i32, ended: Timestamp) {
     let template = fixture.get::<Deployment>(deployment).await.spec.unwrap().template;
     let mut pod = Pod {
         metadata: template.metadata.unwrap(),
@@ -176,9 +179,11 @@ pub(crate) async fn run_pod(fixture: &Fixture, deployment: &str, name: &str, res
     if pods.get_opt(name).await.unwrap().is_none() {
         pods.create(&PostParams::default(), &pod).await.unwrap();
     }
-    let running = json!({"running": {"startedAt": "2026-01-01T00:00:00Z"}});
+    let ended = Time(ended);
     let container = json!({
-        "name": "registry", "image": "i", "imageID": "", "ready": true, "restartCount": restarts, "state": running,
+        "name": "registry", "image": "i", "imageID": "", "ready": true, "restartCount": restarts,
+        "state": {"running": {"startedAt": ended}},
+        "lastState": {"terminated": {"exitCode": 1, "startedAt": ended, "finishedAt": ended}},
     });
     patch_status::<Pod>(fixture, name, &json!({"containerStatuses": [container]})).await;
 }
