@@ -33,6 +33,7 @@ use kube::runtime::reflector::ObjectRef;
 
 use crate::api::conditions::Reason;
 use crate::api::{Registry, RegistryStatus};
+use crate::channel::told::Told;
 use crate::channel::watch::{Channels, Looked, Sight};
 use crate::cluster::Written;
 use crate::context::Context;
@@ -81,7 +82,8 @@ pub async fn reconcile(registry: Arc<Registry>, context: Arc<Context>) -> Result
     } else if let Some(unresolved) = looked.as_ref().and_then(unresolved) {
         Some(unresolved)
     } else {
-        Box::pin(advance(&mut registry, &context, &mut observed, &mut lacks)).await?
+        let told = looked.as_ref().map(|looked| &looked.told);
+        Box::pin(advance(&mut registry, &context, &mut observed, &mut lacks, told)).await?
     };
     // What was read is out of date; the newer one is on its way.
     let Some(stage) = stage else {
@@ -216,6 +218,7 @@ async fn advance(
     context: &Context,
     observed: &mut Observed,
     lacks: &mut Lacks,
+    told: Option<&Told>,
 ) -> Result<Option<Stage>, Error> {
     let valid = match validate(registry, observed, &context.defaults) {
         Ok(valid) => valid,
@@ -225,7 +228,7 @@ async fn advance(
         let digest = apply::ensure_secrets(&context.cluster, &valid, observed).await?;
         let objects = build::build(&valid, &digest);
         *lacks = Lacks::of(&objects.companions, observed);
-        Box::pin(bring(registry, context, &valid, objects, observed)).await
+        Box::pin(bring(registry, context, &valid, objects, observed, (&*lacks, told))).await
     };
     match applied.await {
         Ok(stage) => Ok(stage),
@@ -246,6 +249,7 @@ async fn bring(
     valid: &ValidRegistry,
     mut objects: build::Objects,
     observed: &Observed,
+    (lacks, version): (&Lacks, Option<&Told>),
 ) -> Result<Option<Stage>, Error> {
     let settings = Settings::of(registry, valid.volume.is_none());
     let (target, wanted) = target::target(registry, observed.release.as_ref(), &mut objects, settings.strategy);
@@ -259,6 +263,8 @@ async fn bring(
         target: &target,
         wanted: &wanted,
         settings: &settings,
+        lacks,
+        version,
     };
     match Box::pin(crate::rollout::drive(pass, registry)).await? {
         Driven::Stale => return Ok(None),

@@ -14,6 +14,7 @@ pub mod plan;
 mod printed;
 pub mod record;
 mod restored;
+mod said;
 pub mod schema;
 mod seen;
 pub mod settings;
@@ -31,15 +32,19 @@ use kube::runtime::events::{Event, EventType};
 use crate::api::conditions::shortened;
 use crate::api::rollout::{Phase, RegistryRollout, RolloutState};
 use crate::api::{Registry, RegistryStatus};
+use crate::channel;
 use crate::cluster::Written;
 use crate::context::Context;
 use crate::error::Error;
+use crate::events;
 use crate::locks::{Holder, LockName};
 use crate::notify;
 use crate::registry::build::{self, Objects};
+use crate::registry::companions::lacks::Lacks;
 use crate::registry::credentials::{self, HTTP_SECRET_KEY};
 use crate::registry::observe::Observed;
-use crate::registry::trouble::Scrubber;
+use crate::registry::status::Seen;
+use crate::registry::trouble::{self, Scrubber};
 use crate::registry::validate::ValidRegistry;
 use crate::registry::{apply, companions};
 use act::{Hands, Locks};
@@ -72,6 +77,10 @@ pub struct Pass<'a> {
     pub wanted: &'a Snapshot,
     /// What it says about roll-outs.
     pub settings: &'a Settings,
+    /// What the cluster lacks for what the spec asks.
+    pub lacks: &'a Lacks,
+    /// What is known of the version that is to run.
+    pub version: Option<&'a channel::told::Told>,
 }
 
 /// What a pass did about roll-outs.
@@ -344,6 +353,8 @@ impl Machine<'_> {
             ),
             ..registry.status.clone().unwrap_or_default()
         };
+        let before = status.conditions.clone();
+        let status = self.said(registry, status);
         let value = serde_json::to_value(&status).map_err(|source| Error::Serialise {
             kind: "RegistryStatus".to_owned(),
             source,
@@ -353,6 +364,9 @@ impl Machine<'_> {
         };
         *registry = written;
         if let Some(status) = &registry.status {
+            for event in events::transitions(&before, &status.conditions) {
+                self.pass.context.cluster.publish(registry, &event).await?;
+            }
             // A pass may go through several phases, and each is told: its end sees only the last.
             let Context {
                 cluster, sinks, clock, ..
@@ -370,6 +384,27 @@ impl Machine<'_> {
         // What the API server keeps is what the next step starts from.
         self.memory = Memory::of(registry.status.as_ref());
         Ok(true)
+    }
+
+    /// `next` with the conditions of its phase: who looks at both finds no older word about it.
+    fn said(&self, registry: &Registry, next: RegistryStatus) -> RegistryStatus {
+        let pass = self.pass;
+        let seen = Seen {
+            deployment: pass.observed.deployment.as_ref(),
+            service: pass.observed.service.as_ref(),
+            report: None,
+            claim: pass.observed.claim.as_ref(),
+            lacks: Some(pass.lacks),
+            version: pass.version,
+            operator_image: pass.context.operator_image.as_deref(),
+        };
+        let scrubber = read(pass, registry, &self.view).scrubber;
+        let trouble = seen
+            .deployment
+            .and_then(|main| trouble::of_serving_pods(main, &pass.observed.pods, scrubber));
+        let is_wanted = situation(&Memory::of(Some(&next)), &self.facts(registry)) == Situation::AsWanted;
+        let now = pass.context.clock.now();
+        said::said(registry, next, seen, trouble, is_wanted, now)
     }
 
     /// Brings the record to what is remembered, and tells what is new. A pass that was cut off is caught up with here.

@@ -5,21 +5,24 @@ use std::time::Duration;
 
 use axum::routing::post;
 use axum::{Json, Router};
+use berth_operator::api::conditions::ConditionType;
 use berth_operator::api::rollout::Phase;
 use berth_operator::api::{Registry, RegistryRollout};
 use berth_operator::clock::Clock;
 use berth_operator::context::Context;
 use berth_operator::foreign::HTTPRoute;
+use futures::TryStreamExt;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::jiff::SignedDuration;
 use kube::ResourceExt;
+use kube::api::{WatchEvent, WatchParams};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 
 use crate::faults::{Canary, Judge};
 use crate::support::controllers::{Play, play, run_pod};
-use crate::support::{Fixture, eventually, production};
+use crate::support::{Fixture, condition, eventually, production};
 
 /// A roll-out of seconds.
 fn quick(more: &Value) -> Value {
@@ -357,4 +360,58 @@ async fn a_pod_that_ends_again_and_again_in_the_soak_brings_the_old_version_back
         .find(|entry| entry.phase == Phase::RollingBack)
         .unwrap();
     assert!(back.message.contains("images-1"), "{back:?}");
+}
+
+/// The Registry after each write since it was `first`, as whoever watches it sees it, until it is `last`.
+async fn seen(fixture: &Fixture, first: &Registry, last: &Registry) -> Vec<Registry> {
+    let only = WatchParams::default().fields("metadata.name=images");
+    let since = first.resource_version().unwrap();
+    let events = fixture.api::<Registry>().watch(&only, &since).await.unwrap();
+    let (mut events, mut seen) = (std::pin::pin!(events), Vec::new());
+    while seen.last() != Some(last) {
+        let event = events.try_next().await.unwrap();
+        if let WatchEvent::Modified(registry) = event.expect("the last one is seen") {
+            seen.push(registry);
+        }
+    }
+    seen
+}
+
+#[tokio::test]
+async fn no_status_says_of_a_phase_what_was_so_in_the_one_before() {
+    let fixture = ready().await;
+    let first: Registry = fixture.get("images").await;
+    let mut paused = quick(&json!({"version": "0.2.0"}));
+    paused["rollout"]["paused"] = json!(true);
+    fixture.respec("images", &paused).await.unwrap();
+    assert_eq!(phase(&fixture.pass("images").await), Phase::Paused);
+    fixture
+        .respec("images", &quick(&json!({"version": "0.2.0"})))
+        .await
+        .unwrap();
+    roll(&fixture).await;
+
+    let last: Registry = fixture.get("images").await;
+    assert_eq!(phase(&last), Phase::Completed);
+    assert_eq!(condition(&last, ConditionType::Ready).0, "True");
+    let mut phases = Vec::new();
+    for registry in seen(&fixture, &first, &last).await {
+        let (phase, word) = (phase(&registry), registry.status.clone().unwrap().phase);
+        let (is_ready, is_paused) = (
+            condition(&registry, ConditionType::Ready).0 == "True",
+            condition(&registry, ConditionType::Paused).0 == "True",
+        );
+        phases.push(phase);
+        if phase == Phase::Idle {
+            continue;
+        }
+        assert_eq!(is_paused, phase == Phase::Paused, "{phase:?}: {:?}", registry.status);
+        assert_eq!(is_ready, phase == Phase::Completed, "{phase:?}: {:?}", registry.status);
+        let expected = if is_ready { "Ready" } else { phase.as_str() };
+        assert_eq!(word, expected, "{:?}", registry.status);
+    }
+    assert!(
+        phases.contains(&Phase::Paused) && phases.contains(&Phase::PreMigrating),
+        "{phases:?}"
+    );
 }
