@@ -23,6 +23,8 @@ pub struct Held {
     pub lock: LockName,
     /// The hold: put it on every Job as [`TOKEN_LABEL`].
     pub token: Token,
+    /// Since when, where that is known.
+    pub since: Option<Timestamp>,
 }
 
 /// What became of an attempt to have locks.
@@ -189,6 +191,7 @@ fn outcome(lock: &LockName, step: LockStep, written: &Lease, claim: &Claim<'_>) 
         held: vec![Held {
             lock: lock.clone(),
             token,
+            since: lease::hold(written).map(|hold| hold.since),
         }],
         renew_in,
     };

@@ -192,6 +192,14 @@ mod tests {
             let status = serde_json::from_value(status).unwrap();
             metrics.rollouts.observe("team", "images", &status);
         }
+        let (waits, mut asks) = (state("AwaitingLock", "begin"), state("AwaitingApproval", "begin"));
+        asks["rollout"]["asks"] = json!("Main");
+        asks["rollout"]["locks"] =
+            json!([{"lease": "l", "holder": "h", "token": "t", "since": "2026-01-01T00:00:00Z"}]);
+        for (name, status) in [("shop", waits), ("blog", asks)] {
+            let status = serde_json::from_value(status).unwrap();
+            metrics.rollouts.observe("team", name, &status);
+        }
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
         text

@@ -4,6 +4,7 @@
 
 use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment};
 use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 
@@ -318,6 +319,11 @@ impl Locks {
             lease: format!("{}/{}", held.lock.namespace, held.lock.name),
             holder: self.holder.to_string(),
             token: held.token.to_string(),
+            // Statuses keep whole seconds.
+            since: held
+                .since
+                .and_then(|at| Timestamp::from_second(at.as_second()).ok())
+                .map(Time),
         }
     }
 
@@ -330,7 +336,8 @@ impl Locks {
     ) -> Result<LockFact, Error> {
         for held in &state.locks {
             let Some((lock, token)) = lock_of(held) else { continue };
-            let held = locks::Held { lock, token };
+            let since = held.since.as_ref().map(|since| since.0);
+            let held = locks::Held { lock, token, since };
             if let Renewed::Lost(why) = locks::renew(cluster, &held, claim, now).await? {
                 return Ok(LockFact::Lost(why));
             }

@@ -134,7 +134,11 @@ async fn an_expired_lock_is_not_taken_while_a_job_of_its_holder_runs() {
     let second = held(acquire(&fixture, &lock, &cleared, 201).await);
 
     assert_ne!(second.token, token);
-    let old = Held { lock, token };
+    let old = Held {
+        since: None,
+        lock,
+        token,
+    };
     let Renewed::Lost(why) = locks::renew(cluster, &old, &claim(&gone, 0), at(202)).await.unwrap() else {
         panic!("the old holder still believes it");
     };

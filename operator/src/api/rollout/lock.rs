@@ -1,5 +1,6 @@
 //! What a user may say about when a roll-out may start.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -96,4 +97,8 @@ pub struct LockHeld {
     /// The fencing token: UID and number of transitions of the Lease. Jobs carry it.
     #[schemars(length(max = 128))]
     pub token: String,
+
+    /// Since when it is held, as the Lease says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Time>,
 }

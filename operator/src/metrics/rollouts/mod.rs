@@ -2,6 +2,8 @@
 //!
 //! The counters begin anew with each operator. What it finds when it begins is shown, and not counted a second time.
 
+mod waits;
+
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,6 +19,7 @@ use prometheus_client::registry::Registry;
 use super::conditions::Conditions;
 use crate::api::RegistryStatus;
 use crate::api::rollout::RolloutState;
+use waits::Waits;
 
 /// From a second to a day.
 const SECONDS: [f64; 14] = [
@@ -99,6 +102,7 @@ pub struct Rollouts {
     verdicts: Family<Judged, Counter>,
     overrides: Family<Overridden, Counter>,
     conditions: Conditions,
+    waits: Waits,
     seen: Arc<Mutex<HashMap<(String, String), Seen>>>,
 }
 
@@ -133,6 +137,7 @@ impl Rollouts {
             verdicts: Family::default(),
             overrides: Family::default(),
             conditions: Conditions::register(registry),
+            waits: Waits::register(registry),
             seen: Arc::default(),
         };
         metrics.show_states(registry);
@@ -269,6 +274,7 @@ impl Rollouts {
         for family in [&self.weight, &self.refused, &self.locks] {
             family.remove(&named);
         }
+        self.waits.forget(&named);
         for check in &seen.checks {
             self.values.remove(check);
             self.samples.remove(check);
@@ -290,6 +296,7 @@ impl Rollouts {
             .get_or_create(named)
             .set(i64::try_from(now.locks.len()).unwrap_or(i64::MAX));
         self.weight.get_or_create(named).set(now.weight.actual.into());
+        self.waits.show(named, now);
     }
 
     fn show_schema(&self, namespace: &str, name: &str, status: &RegistryStatus) {

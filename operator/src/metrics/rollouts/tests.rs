@@ -138,6 +138,51 @@ fn locks_and_migrations_that_wait_are_shown_until_nobody_knows_or_the_registry_i
 }
 
 #[test]
+fn since_when_somebody_is_waited_for_is_shown_while_it_is_so() {
+    let shown = Shown::new();
+    let of = |series: &str, labels: &str| shown.value(&format!("{series}_start_timestamp_seconds{{{IMAGES}{labels}}}"));
+    let all = || {
+        let asked = |step: &str| of("approval", &format!(",step=\"{step}\""));
+        (
+            asked("Main"),
+            asked("PostMigrations"),
+            of("lock_wait", ""),
+            of("lock_held", ""),
+        )
+    };
+    let minute = |minute: u32| Some(1_767_225_600.0 + f64::from(minute * 60));
+
+    shown.observe(&rollout("a", "AwaitingLock", 1));
+    assert_eq!(all(), (None, None, minute(1), None));
+
+    let mut asks = rollout("a", "AwaitingApproval", 5);
+    asks["asks"] = json!("Main");
+    asks["locks"] = json!([
+        {"lease": "team/m", "holder": "h", "token": "t", "since": "2026-01-01T00:04:00Z"},
+        {"lease": "team/l", "holder": "h", "token": "t", "since": "2026-01-01T00:03:00Z"},
+        {"lease": "team/n", "holder": "h", "token": "t"},
+    ]);
+    shown.observe(&asks);
+    assert_eq!(all(), (minute(5), None, None, minute(3)));
+
+    (asks["asks"], asks["locks"]) = (json!("PostMigrations"), json!([]));
+    shown.observe(&asks);
+    assert_eq!(all(), (None, minute(5), None, None));
+
+    let mut again = rollout("a", "CanaryDeploying", 9);
+    again["reason"] = json!("WaitingForLock");
+    shown.observe(&again);
+    assert_eq!(all(), (None, None, minute(9), None), "its lock was lost");
+    again["phase"] = json!("Superseded");
+    shown.observe(&again);
+    assert_eq!(all(), (None, None, None, None));
+
+    shown.observe(&asks);
+    shown.rollouts.forget("team", "images");
+    assert_eq!(all(), (None, None, None, None));
+}
+
+#[test]
 fn passing_over_a_gate_is_counted_once() {
     let shown = Shown::new();
     shown.observe(&rollout("a", "CanaryAnalyzing", 1));
