@@ -437,6 +437,7 @@ impl Machine<'_> {
         let mut status = record::status(before, &state, &runs);
         status.rollback_floor.clone_from(&self.memory.floor);
         status.pending_post.clone_from(&self.memory.pending_post);
+        status.refused.clone_from(&self.memory.refused);
         if before == Some(&status) {
             return Ok(true);
         }

@@ -1,16 +1,16 @@
 //! What a Registry whose status was lost takes from the records of its roll-outs; pure.
 
-use std::cmp::Ordering;
+use std::cmp::{Ordering, Reverse};
 
 use kube::ResourceExt;
 
 use super::guard;
-use super::plan::Memory;
-use crate::api::rollout::status::{Counters, Revision, RolloutState};
+use super::plan::{HISTORY, Memory};
+use crate::api::rollout::status::{Counters, HistoryEntry, Revision, RolloutState};
 use crate::api::rollout::{RegistryRollout, RollbackFloor};
 
 /// A status that names no roll-out though there are records was lost: a roll-out under way is never begun anew, the way back
-/// stays closed where it was, and last migrations that wait are not forgotten.
+/// stays closed where it was, last migrations that wait are not forgotten, and what was taken back is not tried again.
 pub(super) fn restore(mut memory: Memory, records: &[RegistryRollout]) -> Memory {
     if memory.rollout.is_some() {
         return memory;
@@ -22,9 +22,42 @@ pub(super) fn restore(mut memory: Memory, records: &[RegistryRollout]) -> Memory
         let status = record.status.as_ref();
         (status.and_then(|status| status.started_at.clone()), record.name_any())
     });
-    let pending = newest.and_then(|record| record.status.as_ref()?.pending_post.clone());
-    memory.pending_post = memory.pending_post.or(pending);
+    let newest = newest.and_then(|record| record.status.clone()).unwrap_or_default();
+    memory.pending_post = memory.pending_post.or(newest.pending_post);
+    if memory.refused.is_empty() {
+        memory.refused = newest.refused;
+    }
+    if memory.history.is_empty() {
+        memory.history = history(records);
+    }
     memory
+}
+
+/// What has ended, as far as its record is kept, the newest first.
+fn history(records: &[RegistryRollout]) -> Vec<HistoryEntry> {
+    let mut ended: Vec<&RegistryRollout> = records.iter().collect();
+    ended.sort_by_key(|record| {
+        let status = record.status.as_ref();
+        let (finished, started) = status.map_or((None, None), |status| {
+            (status.finished_at.clone(), status.started_at.clone())
+        });
+        Reverse((finished, started, record.name_any()))
+    });
+    ended.into_iter().filter_map(entry).take(HISTORY).collect()
+}
+
+fn entry(record: &RegistryRollout) -> Option<HistoryEntry> {
+    let (spec, status) = (&record.spec, record.status.as_ref()?);
+    Some(HistoryEntry {
+        id: record.name_any(),
+        from: spec.from.as_ref().and_then(|from| from.version.clone()),
+        to: spec.to.version.clone(),
+        digest: status.digest.clone(),
+        result: status.result?,
+        reason: status.reason.clone(),
+        at: status.finished_at.clone()?,
+        by: spec.requested_by.clone(),
+    })
 }
 
 fn floors(records: &[RegistryRollout]) -> impl Iterator<Item = RollbackFloor> {
@@ -94,6 +127,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::api::rollout::Phase;
 
     fn record(name: &str, started: &str, more: &Value) -> RegistryRollout {
         let mut status = json!({"phase": "Completed", "result": "Completed", "startedAt": started});
@@ -146,6 +180,67 @@ mod tests {
 
         assert_eq!(memory.pending_post, None);
         assert_eq!(memory.floor.unwrap().version, "1.9.5");
+    }
+
+    #[test]
+    fn what_was_taken_back_is_that_of_the_newest_and_what_has_ended_is_told_the_newest_first() {
+        let refused = |revision: &str| json!({"revision": revision, "image": "i", "rollout": "r", "reason": "bad"});
+        let ended = |day: u32, result: &str, more: &Value| {
+            let mut status =
+                json!({"finishedAt": format!("2026-01-{day:02}T01:00:00Z"), "result": result, "reason": "Why"});
+            for (key, value) in more.as_object().unwrap() {
+                status[key] = value.clone();
+            }
+            record(&format!("r-{day}"), &format!("2026-01-{day:02}T00:00:00Z"), &status)
+        };
+        let mut records = vec![
+            ended(
+                2,
+                "RolledBack",
+                &json!({"refused": [refused("x"), refused("y")], "digest": "sha256:d"}),
+            ),
+            ended(3, "Completed", &json!({"refused": [refused("y")]})),
+            ended(1, "Failed", &json!({})),
+        ];
+        let memory = restore(Memory::default(), &records);
+        let revisions = memory.refused.iter().map(|refused| refused.revision.as_str());
+        assert_eq!(revisions.collect::<Vec<_>>(), ["y"], "the other was tried again");
+        let told = memory.history.iter().map(|entry| (entry.id.as_str(), entry.result));
+        assert_eq!(
+            told.collect::<Vec<_>>(),
+            [
+                ("r-3", Phase::Completed),
+                ("r-2", Phase::RolledBack),
+                ("r-1", Phase::Failed)
+            ]
+        );
+        let second = &memory.history[1];
+        assert_eq!(
+            (second.digest.as_deref(), second.reason.as_str()),
+            (Some("sha256:d"), "Why")
+        );
+        assert_eq!(second.at.0.to_string(), "2026-01-02T01:00:00Z");
+
+        let known = Memory {
+            refused: memory.refused.clone(),
+            history: memory.history[..1].to_vec(),
+            ..Memory::default()
+        };
+        records.extend((4..20).map(|day| ended(day, "Completed", &json!({}))));
+        assert_eq!(restore(known.clone(), &records).history, known.history);
+        assert_eq!(restore(known.clone(), &records).refused, known.refused);
+        assert_eq!(restore(Memory::default(), &records).history.len(), HISTORY);
+    }
+
+    #[test]
+    fn what_has_not_ended_is_no_history() {
+        let more =
+            json!({"result": null, "phase": "Soaking", "phaseSince": "2026-01-01T00:00:00Z", "strategy": "Canary"});
+
+        assert_eq!(
+            restore(Memory::default(), &[record("a", "2026-01-01T00:00:00Z", &more)]).history,
+            []
+        );
     }
 
     #[test]

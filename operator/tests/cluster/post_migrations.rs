@@ -88,7 +88,7 @@ async fn runs_of(fixture: &Fixture, version: &str) -> Vec<MigrationRun> {
     record.status.unwrap().migrations
 }
 
-async fn lose_status(fixture: &Fixture) {
+pub(crate) async fn lose_status(fixture: &Fixture) {
     let nothing = json!({"status": null});
     let parameters = PatchParams::default();
     let registries = fixture.api::<Registry>();

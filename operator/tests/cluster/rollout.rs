@@ -21,6 +21,7 @@ use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 
 use crate::faults::{Canary, Judge};
+use crate::post_migrations::lose_status;
 use crate::support::controllers::{Play, play, run_pod};
 use crate::support::{Fixture, condition, eventually, production};
 
@@ -162,6 +163,34 @@ async fn a_version_that_was_taken_back_has_no_canary_again_in_any_later_pass() {
             assert_eq!(canary(&fixture).await, None);
         }
     }
+}
+
+#[tokio::test]
+async fn a_lost_status_takes_what_was_taken_back_and_what_has_ended_from_the_records() {
+    let fixture = ready().await;
+    let mut bad = fixture.restarted();
+    bad.witness = Arc::new(Judge(Canary::Bad));
+    let version = quick(&json!({"version": "0.2.0"}));
+    fixture.respec("images", &version).await.unwrap();
+    let phases = roll_by(&fixture, &Arc::new(bad)).await;
+    assert_eq!(phases.last(), Some(&Phase::RolledBack), "{phases:?}");
+    let before = fixture.get::<Registry>("images").await.status.unwrap();
+    assert_eq!((before.refused.len(), before.history.len()), (1, 1));
+
+    lose_status(&fixture).await;
+    // Nobody would find anything bad of it now.
+    roll(&fixture).await;
+
+    let after = fixture.get::<Registry>("images").await.status.unwrap();
+    let state = after.rollout.unwrap();
+    assert_eq!((state.phase, state.reason.as_str()), (Phase::Failed, "VersionRefused"));
+    assert_eq!(after.refused, before.refused);
+    assert_eq!(
+        (after.history.len(), &after.history[1..]),
+        (2, before.history.as_slice())
+    );
+    assert_eq!(image(&fixture, "images").await, "berth/berth-registry:0.1.0");
+    assert_eq!(canary(&fixture).await, None);
 }
 
 /// The events that a receiver on this machine has heard.

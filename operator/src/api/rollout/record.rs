@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 use super::phase::Phase;
 use super::settings::{ApprovalStep, Strategy};
 use super::status::{
-    Contract, DecisionTaken, Measurement, PendingPost, Revision, RollbackFloor, SchemaRead, Trigger, Weight, is_zero,
+    Contract, DecisionTaken, Measurement, PendingPost, Refused, Revision, RollbackFloor, SchemaRead, Trigger, Weight,
+    is_zero,
 };
 
 /// The record of one roll-out. The operator writes it; nobody else needs to.
@@ -231,6 +232,12 @@ pub struct RegistryRolloutStatus {
     /// Last migrations that wait for the next version, as of this roll-out. A Registry whose status was lost takes them from here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending_post: Option<PendingPost>,
+
+    /// Versions that were taken back and are not tried again by themselves, as of this roll-out. A Registry whose status was lost
+    /// takes them from here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub refused: Vec<Refused>,
 
     /// When it began.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -29,7 +29,7 @@ use crate::api::rollout::status::{Counters, DecisionTaken, HistoryEntry, Pending
 use crate::api::rollout::{ApprovalStep, Phase, RollbackFloor, RollbackMode, RolloutState, Strategy};
 
 /// How many ended roll-outs the status names.
-const HISTORY: usize = 10;
+pub(super) const HISTORY: usize = 10;
 /// How many pods are remembered whose containers had ended before a phase began.
 const PODS: usize = 100;
 /// How many versions are remembered as bad.
