@@ -29,6 +29,7 @@ fn shown(target: &str) -> &str {
     match target {
         "berth" => "Berth",
         "dist3" => "Distribution 3",
+        "docker-registry" => "Distribution 2.8",
         "nginx" => "nginx, static files",
         other => other,
     }
