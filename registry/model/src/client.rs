@@ -23,6 +23,8 @@ pub enum Operation {
     DeleteManifest(Manifest),
     /// Takes a blob from the repository.
     DeleteBlob(Link),
+    /// Undoes the deletion of a tag, and of its manifest where that was deleted, too.
+    Restore(Tag),
 }
 
 /// How far a client has come.
@@ -99,6 +101,7 @@ impl Protocol {
             Operation::DeleteTag(tag) => self.delete_tag(state, tag),
             Operation::DeleteManifest(manifest) => self.delete_manifest(state, manifest),
             Operation::DeleteBlob(link) => self.delete_blob(state, link),
+            Operation::Restore(tag) => self.restore(state, tag, step),
         };
         let at = |operation: u8, step| {
             if usize::from(operation) < script.len() {
@@ -235,6 +238,8 @@ impl Protocol {
             return Outcome::Again;
         }
         state.rows.manifests = state.rows.manifests.with(Manifest::Image);
+        // One that was deleted is there again when it is pushed again.
+        state.rows.hidden = state.rows.hidden.without(Manifest::Image);
         self.name(state, Manifest::Image, tag)
     }
 
@@ -243,7 +248,7 @@ impl Protocol {
         if step == 0 {
             return if self.locked(state, Subject::Manifest(Manifest::Image)) {
                 Outcome::Wait
-            } else if state.rows.manifests.has(Manifest::Image) {
+            } else if state.rows.shown(Manifest::Image) {
                 Outcome::Step
             } else {
                 Outcome::End(Client::Refused)
@@ -252,10 +257,11 @@ impl Protocol {
         if self.locked(state, Subject::Manifest(Manifest::Index)) {
             return Outcome::Wait;
         }
-        if !state.rows.manifests.has(Manifest::Image) && !self.has(Flaw::ChildrenForgotten) {
+        if !state.rows.shown(Manifest::Image) && !self.has(Flaw::ChildrenForgotten) {
             return Outcome::Again;
         }
         state.rows.manifests = state.rows.manifests.with(Manifest::Index);
+        state.rows.hidden = state.rows.hidden.without(Manifest::Index);
         state.rows.sparse = false;
         self.name(state, Manifest::Index, tag)
     }
@@ -276,28 +282,92 @@ impl Protocol {
     fn delete_tag(&self, state: &mut State, tag: Tag) -> Outcome {
         let rows = &mut state.rows;
         rows.acknowledged[tag as usize] = None;
-        let untagged = rows.tags[tag as usize]
-            .take()
-            .filter(|_| !self.has(Flaw::MoveNotReviewed));
-        rows.review(untagged.map(Subject::Manifest));
+        let untagged = rows.tags[tag as usize].take();
+        if self.scenario.retention {
+            lose(rows, tag, untagged);
+        } else {
+            let reviewed = untagged.filter(|_| !self.has(Flaw::MoveNotReviewed));
+            rows.review(reviewed.map(Subject::Manifest));
+        }
         Outcome::Next
     }
 
-    /// With its tags; an index that lists it is sparse from then on.
-    fn delete_manifest(&self, state: &mut State, manifest: Manifest) -> Outcome {
-        let subject = Subject::Manifest(manifest);
-        if self.locked(state, subject) || (manifest == Manifest::Image && self.child_held(state)) {
+    /// The tag points to its manifest again, which is shown again. Who looks holds the manifest until the commit.
+    fn restore(&self, state: &mut State, tag: Tag, step: u8) -> Outcome {
+        let unlocked = self.has(Flaw::RestoreUnlocked);
+        let rows = &mut state.rows;
+        // With the flaw it may be forgotten by now; no scenario restores another manifest than this.
+        let lost = rows.lost[tag as usize].or_else(|| (step == 1).then_some(Manifest::Image));
+        let Some(manifest) = lost.filter(|_| rows.tags[tag as usize].is_none()) else {
+            return Outcome::Next;
+        };
+        if unlocked && step == 0 {
+            return Outcome::Step;
+        }
+        if !unlocked && (self.locked(state, Subject::Manifest(manifest)) || self.referred_to(state, manifest)) {
             return Outcome::Wait;
         }
         let rows = &mut state.rows;
-        if !rows.manifests.has(manifest) {
+        rows.lost[tag as usize] = None;
+        rows.hidden = rows.hidden.without(manifest);
+        rows.tags[tag as usize] = Some(manifest);
+        rows.acknowledged[tag as usize] = Some(manifest);
+        Outcome::Next
+    }
+
+    /// Ends the time of a deleted manifest: row and lost tags go, and an index that lists it is sparse from then on.
+    pub(crate) fn forget(&self, state: &mut State, manifest: Manifest) -> bool {
+        let busy = self.locked(state, Subject::Manifest(manifest)) || self.referred_to(state, manifest);
+        let rows = &mut state.rows;
+        if busy || !rows.hidden.has(manifest) {
+            return false;
+        }
+        rows.hidden = rows.hidden.without(manifest);
+        for lost in rows.lost.iter_mut().filter(|lost| **lost == Some(manifest)) {
+            *lost = None;
+        }
+        rows.sparse |= rows.listed(manifest);
+        self.remove_manifest(rows, manifest);
+        true
+    }
+
+    /// Ends the time of a deleted tag whose manifest was not deleted with it.
+    pub(crate) fn forget_tag(&self, rows: &mut Rows, tag: Tag) -> bool {
+        let Some(manifest) = rows.lost[tag as usize].filter(|manifest| !rows.hidden.has(*manifest)) else {
+            return false;
+        };
+        rows.lost[tag as usize] = None;
+        if !self.has(Flaw::ForgettingNotReviewed) {
+            rows.review([Subject::Manifest(manifest)]);
+        }
+        true
+    }
+
+    /// With its tags. With a retention it is hidden; without one it goes, and an index that lists it is sparse from then on.
+    fn delete_manifest(&self, state: &mut State, manifest: Manifest) -> Outcome {
+        let subject = Subject::Manifest(manifest);
+        if self.locked(state, subject) || self.referred_to(state, manifest) {
+            return Outcome::Wait;
+        }
+        let rows = &mut state.rows;
+        if !rows.shown(manifest) {
             return Outcome::Next;
         }
         for tag in [Tag::One, Tag::Two] {
             if rows.tags[tag as usize] == Some(manifest) {
                 rows.tags[tag as usize] = None;
                 rows.acknowledged[tag as usize] = None;
+                if self.scenario.retention {
+                    lose(rows, tag, Some(manifest));
+                }
             }
+        }
+        if self.scenario.retention {
+            rows.hidden = rows.hidden.with(manifest);
+            if self.has(Flaw::DeletedLetsGo) {
+                rows.review(self.named().map(Subject::Link));
+            }
+            return Outcome::Next;
         }
         rows.sparse |= manifest == Manifest::Image && rows.manifests.has(Manifest::Index);
         self.remove_manifest(rows, manifest);
@@ -312,14 +382,18 @@ impl Protocol {
         }
         match manifest {
             Manifest::Image => {
-                let named = Link::ALL.into_iter().filter(|link| self.scenario.image.has(*link));
-                rows.review(named.map(Subject::Link));
+                rows.review(self.named().map(Subject::Link));
             }
             Manifest::Index => {
                 rows.sparse = false;
                 rows.review([Subject::Manifest(Manifest::Image)]);
             }
         }
+    }
+
+    /// The links that the image names.
+    fn named(&self) -> impl Iterator<Item = Link> {
+        Link::ALL.into_iter().filter(|link| self.scenario.image.has(*link))
     }
 
     /// A deletion ends what was promised of the link.
@@ -342,6 +416,11 @@ impl Protocol {
         !self.has(Flaw::LinkUnlocked) && self.locked(state, Subject::Link(link))
     }
 
+    /// Whether a transaction that is under way is about to refer to the manifest.
+    fn referred_to(&self, state: &State, manifest: Manifest) -> bool {
+        manifest == Manifest::Image && self.child_held(state)
+    }
+
     /// Whether somebody holds the image so that it can be listed.
     pub(crate) fn child_held(&self, state: &State) -> bool {
         let holds = |(client, script): (&Client, &&[Operation])| {
@@ -360,4 +439,11 @@ impl Protocol {
             Blob::A | Blob::B => key,
         }
     }
+}
+
+/// A deleted tag can be restored. What the same tag pointed to at an earlier deletion is forgotten.
+fn lose(rows: &mut Rows, tag: Tag, manifest: Option<Manifest>) {
+    let Some(manifest) = manifest else { return };
+    let before = rows.lost[tag as usize].replace(manifest);
+    rows.review(before.filter(|before| *before != manifest).map(Subject::Manifest));
 }

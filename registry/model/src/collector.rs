@@ -82,6 +82,11 @@ impl Protocol {
         let forgotten = self.has(Flaw::ChildrenForgotten);
         let referenced = match subject {
             Subject::Manifest(manifest) if forgotten => rows.tagged(manifest),
+            Subject::Manifest(manifest) if self.has(Flaw::DeletionNotSeen) => {
+                rows.tagged(manifest) || rows.listed(manifest)
+            }
+            Subject::Manifest(manifest) if rows.hidden.has(manifest) => true,
+            Subject::Link(link) if self.lets_go(rows) => !rows.exists(Subject::Link(link)),
             Subject::Manifest(_) | Subject::Link(_) | Subject::Blob(_) => rows.referenced(subject, self.scenario.image),
         };
         referenced || (rows.promised(subject) && !self.has(Flaw::LeaseNotChecked))
@@ -93,6 +98,11 @@ impl Protocol {
         if !put_off || self.has(Flaw::ReviewDropped) {
             rows.reviews = rows.reviews.without(subject);
         }
+    }
+
+    /// With the flaw, a manifest that was deleted keeps nothing.
+    fn lets_go(&self, rows: &Rows) -> bool {
+        self.has(Flaw::DeletedLetsGo) && rows.hidden.has(Manifest::Image)
     }
 
     fn empties(&self, state: &mut State, subject: Subject) -> bool {
@@ -112,13 +122,18 @@ impl Protocol {
     /// nothing of it happens.
     fn delete(&self, rows: &mut Rows, subject: Subject) {
         let cascades = self.has(Flaw::CheckThenCascade);
-        let blind = cascades || self.has(Flaw::ChildrenForgotten) || self.has(Flaw::ExistenceCached);
+        let blind = cascades
+            || self.has(Flaw::ChildrenForgotten)
+            || self.has(Flaw::ExistenceCached)
+            || self.has(Flaw::DeletionNotSeen)
+            || self.lets_go(rows);
         if !rows.exists(subject) || (rows.referenced(subject, self.scenario.image) && !blind) {
             return;
         }
         rows.reviews = rows.reviews.without(subject);
         match subject {
             Subject::Manifest(manifest) => {
+                rows.hidden = rows.hidden.without(manifest);
                 if cascades {
                     for target in rows.tags.iter_mut().filter(|target| **target == Some(manifest)) {
                         *target = None;

@@ -1,6 +1,6 @@
 //! What can be wrong with a protocol. Each flaw breaks one rule of the right one, and a property with it.
 
-use crate::scenario::{LAGGING, MOUNT_AND_INDEX, Scenario, THERE_AND_BACK, TWO_PUSHES};
+use crate::scenario::{LAGGING, MOUNT_AND_INDEX, Scenario, THERE_AND_BACK, TWO_PUSHES, UNDELETED};
 
 /// One mistake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -45,6 +45,14 @@ pub enum Flaw {
     TombstoneDroppedFirst,
     /// The link is committed, and the lease and the review after it.
     PromiseInSecondCommit,
+    /// The collector does not see that something was deleted and can be restored, and no foreign key reminds it.
+    DeletionNotSeen,
+    /// A manifest that was deleted does not keep what it names while it can be restored.
+    DeletedLetsGo,
+    /// Who restores holds nothing between the look and the commit, and no foreign key looks.
+    RestoreUnlocked,
+    /// A deleted tag whose time is over leaves no review behind.
+    ForgettingNotReviewed,
 }
 
 impl Flaw {
@@ -70,6 +78,10 @@ impl Flaw {
         Self::ChildrenForgotten,
         Self::TombstoneDroppedFirst,
         Self::PromiseInSecondCommit,
+        Self::DeletionNotSeen,
+        Self::DeletedLetsGo,
+        Self::RestoreUnlocked,
+        Self::ForgettingNotReviewed,
     ];
 
     /// In words.
@@ -109,6 +121,10 @@ impl Flaw {
             Self::ChildrenForgotten => ("children of an index are not counted", "N1", &MOUNT_AND_INDEX),
             Self::TombstoneDroppedFirst => ("the tombstone goes before the object", "I3", &TWO_PUSHES),
             Self::PromiseInSecondCommit => ("the lease is a second commit", "I5", &TWO_PUSHES),
+            Self::DeletionNotSeen => ("the collector does not see what can be restored", "I6", &UNDELETED),
+            Self::DeletedLetsGo => ("a deleted manifest keeps nothing", "I6", &UNDELETED),
+            Self::RestoreUnlocked => ("a restoration without a lock", "N1", &UNDELETED),
+            Self::ForgettingNotReviewed => ("a tag that is forgotten leaves no review", "I4", &UNDELETED),
         }
     }
 }

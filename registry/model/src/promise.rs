@@ -19,6 +19,7 @@ pub const ALL: &[Promise] = &[
         "I5 who was promised a blob is not told that it is unknown",
         words_are_kept,
     ),
+    ("I6 what was deleted can be restored whole", deletions_can_be_undone),
     ("N3 at rest nothing is left over", rest_is_clean),
 ];
 
@@ -36,6 +37,11 @@ pub const COMES_ABOUT: &[Promise] = &[
         "a copy took the database's place, and an object has gone since",
         |_, state| state.rolled_back && !state.store.has(0_u8),
     ),
+    ("a deletion is undone", |protocol, state| {
+        let has_restored = state.clients[0] == Client::At { operation: 2, step: 0 };
+        let nobody_pushed = state.rows.sessions == <[Session; KEYS.len()]>::default();
+        protocol.scenario.retention && has_restored && nobody_pushed && state.rows.tagged(Manifest::Image)
+    }),
     ("everything is at rest and empty", |_, state| {
         state.store == Set::default() && state.rows.blobs == [None, None]
     }),
@@ -100,7 +106,17 @@ fn garbage_is_reviewed(protocol: &Protocol, state: &State) -> bool {
     }
     let rows = &state.rows;
     let mut there = Subject::ALL.into_iter().filter(|subject| rows.exists(*subject));
-    there.all(|subject| rows.referenced(subject, protocol.scenario.image) || rows.reviews.has(subject))
+    there.all(|subject| {
+        let retained = matches!(subject, Subject::Manifest(manifest) if rows.hidden.has(manifest));
+        retained || rows.referenced(subject, protocol.scenario.image) || rows.reviews.has(subject)
+    })
+}
+
+fn deletions_can_be_undone(protocol: &Protocol, state: &State) -> bool {
+    let rows = &state.rows;
+    let hidden = Manifest::ALL.into_iter().filter(|manifest| rows.hidden.has(*manifest));
+    let lost = rows.lost.into_iter().flatten();
+    hidden.chain(lost).all(|manifest| is_whole(protocol, state, manifest))
 }
 
 fn words_are_kept(_: &Protocol, state: &State) -> bool {
@@ -126,5 +142,6 @@ fn rest_is_clean(protocol: &Protocol, state: &State) -> bool {
 }
 
 fn nothing_is_due(rows: &Rows) -> bool {
-    rows.reviews.is_empty() && rows.tombstones.is_empty() && !rows.sessions.contains(&Session::Open)
+    let retained = !rows.hidden.is_empty() || rows.lost != [None, None];
+    !retained && rows.reviews.is_empty() && rows.tombstones.is_empty() && !rows.sessions.contains(&Session::Open)
 }

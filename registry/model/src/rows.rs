@@ -81,6 +81,10 @@ pub struct Rows {
     pub leases: Set,
     /// [`Manifest`]s.
     pub manifests: Set,
+    /// Those that were deleted and can be restored: their rows and all that these refer to stay.
+    pub hidden: Set,
+    /// What each tag pointed to when it was deleted, as long as it can be restored.
+    pub lost: [Option<Manifest>; 2],
     /// The index was robbed of its child by a client.
     pub sparse: bool,
     /// What each tag points to.
@@ -238,10 +242,10 @@ impl Rows {
         }
     }
 
-    /// Whether a foreign key keeps the row: a manifest's tags and indexes, a link's manifests, a blob's links.
+    /// Whether a foreign key keeps the row: a manifest's tags, deleted ones too, and indexes, a link's manifests, a blob's links.
     pub fn referenced(&self, subject: Subject, named: Set) -> bool {
         match subject {
-            Subject::Manifest(manifest) => self.tagged(manifest) || self.listed(manifest),
+            Subject::Manifest(manifest) => self.tagged(manifest) || self.listed(manifest) || self.lost_tag(manifest),
             Subject::Link(link) => self.manifests.has(Manifest::Image) && named.has(link),
             Subject::Blob(blob) => !self.links.both(blob.links()).is_empty(),
         }
@@ -259,6 +263,16 @@ impl Rows {
     /// Whether a tag points to it.
     pub fn tagged(&self, manifest: Manifest) -> bool {
         self.tags.contains(&Some(manifest))
+    }
+
+    /// Whether a deleted tag pointed to it that can be restored.
+    pub fn lost_tag(&self, manifest: Manifest) -> bool {
+        self.lost.contains(&Some(manifest))
+    }
+
+    /// Whether clients see it.
+    pub fn shown(&self, manifest: Manifest) -> bool {
+        self.manifests.has(manifest) && !self.hidden.has(manifest)
     }
 
     /// Whether the index lists it.

@@ -25,6 +25,8 @@ pub struct Scenario {
     pub crashes: bool,
     /// Whether the database may be replaced by a copy that lags behind.
     pub rollback: bool,
+    /// Whether what is deleted can be restored for a while.
+    pub retention: bool,
     /// What is there at the start.
     pub start: Start,
 }
@@ -42,7 +44,7 @@ pub enum Start {
     Tagged,
 }
 
-use Operation::{DeleteBlob, DeleteManifest, DeleteTag, Head, Mount, PutImage, PutIndex, Upload};
+use Operation::{DeleteBlob, DeleteManifest, DeleteTag, Head, Mount, PutImage, PutIndex, Restore, Upload};
 const ONE: Option<Tag> = Some(Tag::One);
 const TWO: Option<Tag> = Some(Tag::Two);
 
@@ -54,7 +56,7 @@ const fn only(link: Link) -> Set {
 }
 
 /// All scenarios.
-pub static ALL: [&Scenario; 8] = [
+pub static ALL: [&Scenario; 10] = [
     &TWO_PUSHES,
     &MOUNT_AND_INDEX,
     &TWO_BLOBS,
@@ -63,6 +65,8 @@ pub static ALL: [&Scenario; 8] = [
     &LAGGING,
     &EVERYTHING,
     &EVERYTHING_LAGGING,
+    &UNDELETED,
+    &UNDELETED_LAGGING,
 ];
 
 /// One blob, asked for, uploaded twice and promised while its link is under review.
@@ -77,6 +81,7 @@ pub static TWO_PUSHES: Scenario = Scenario {
     reapers: 1,
     crashes: true,
     rollback: false,
+    retention: false,
     start: Start::Unnamed,
 };
 
@@ -96,6 +101,7 @@ pub static MOUNT_AND_INDEX: Scenario = Scenario {
     reapers: 2,
     crashes: true,
     rollback: false,
+    retention: false,
     start: Start::Elsewhere,
 };
 
@@ -108,6 +114,7 @@ pub static TWO_BLOBS: Scenario = Scenario {
     reapers: 1,
     crashes: true,
     rollback: false,
+    retention: false,
     start: Start::Unnamed,
 };
 
@@ -124,6 +131,7 @@ pub static THERE_AND_BACK: Scenario = Scenario {
     reapers: 1,
     crashes: false,
     rollback: false,
+    retention: false,
     start: Start::Tagged,
 };
 
@@ -140,6 +148,7 @@ pub static PUSHED_AGAIN: Scenario = Scenario {
     reapers: 1,
     crashes: true,
     rollback: false,
+    retention: false,
     start: Start::Tagged,
 };
 
@@ -155,6 +164,7 @@ pub static LAGGING: Scenario = Scenario {
     reapers: 1,
     crashes: false,
     rollback: true,
+    retention: false,
     start: Start::Tagged,
 };
 
@@ -171,6 +181,7 @@ pub static EVERYTHING: Scenario = Scenario {
     reapers: 1,
     crashes: true,
     rollback: false,
+    retention: false,
     start: Start::Elsewhere,
 };
 
@@ -187,7 +198,41 @@ pub static EVERYTHING_LAGGING: Scenario = Scenario {
     reapers: 1,
     crashes: false,
     rollback: true,
+    retention: false,
     start: Start::Elsewhere,
+};
+
+/// Deletions that are undone, while others push and delete the same.
+pub static UNDELETED: Scenario = Scenario {
+    name: "deleted and restored",
+    image: only(Link::A),
+    scripts: &[
+        &[DeleteManifest(Manifest::Image), Restore(Tag::One), DeleteTag(Tag::One)],
+        &[Restore(Tag::One), PutIndex(TWO), DeleteTag(Tag::Two)],
+        &[DeleteTag(Tag::One), Upload(Link::A, 1), PutImage(ONE)],
+    ],
+    collectors: 1,
+    reapers: 1,
+    crashes: true,
+    rollback: false,
+    retention: true,
+    start: Start::Tagged,
+};
+
+/// The same, some of which the copy does not have.
+pub static UNDELETED_LAGGING: Scenario = Scenario {
+    name: "deleted, restored, and a database that lags behind",
+    image: only(Link::A),
+    scripts: &[
+        &[DeleteManifest(Manifest::Image), Restore(Tag::One)],
+        &[DeleteTag(Tag::One), Upload(Link::A, 1), PutImage(TWO)],
+    ],
+    collectors: 2,
+    reapers: 1,
+    crashes: false,
+    rollback: true,
+    retention: true,
+    start: Start::Tagged,
 };
 
 const fn both() -> Set {

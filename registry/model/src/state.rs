@@ -4,7 +4,7 @@ use crate::client::{Client, Operation};
 use crate::collector::{Collector, Reaper};
 use crate::flaw::Flaw;
 use crate::promise;
-use crate::rows::{KEYS, Key, Link, Rows, Set, Subject};
+use crate::rows::{KEYS, Key, Link, Manifest, Rows, Set, Subject, Tag};
 use crate::scenario::Scenario;
 use stateright::{Model, Property};
 
@@ -68,6 +68,10 @@ pub enum Action {
     Sweep(Key),
     /// A promise ends.
     Expire(Link),
+    /// A deleted manifest cannot be restored any more.
+    Forget(Manifest),
+    /// A deleted tag cannot be restored any more.
+    ForgetTag(Tag),
     /// The copy of the database stops to follow.
     Lag,
     /// The copy takes the database's place.
@@ -99,6 +103,8 @@ impl Protocol {
             Action::ReaperDies(reaper) => format!("reaper {reaper} dies"),
             Action::Sweep(key) => format!("the session of object {key} expires"),
             Action::Expire(link) => format!("what was promised of {link:?} ends"),
+            Action::Forget(manifest) => format!("the time to restore {manifest:?} is over"),
+            Action::ForgetTag(tag) => format!("the time to restore tag {tag:?} is over"),
             Action::Lag => "the copy of the database stops to follow".to_owned(),
             Action::RollBack => "the copy takes the database's place".to_owned(),
         }
@@ -114,7 +120,8 @@ impl Protocol {
                 ["writes the bytes", "opens the session", "commits", ""]
             }
             Operation::Upload(..) => ["opens the session", "writes the bytes", "commits", "commits again"],
-            Operation::PutImage(_) | Operation::PutIndex(_) => ["looks", "commits", "", ""],
+            Operation::Restore(_) if !self.has(Flaw::RestoreUnlocked) => ["commits", "", "", ""],
+            Operation::PutImage(_) | Operation::PutIndex(_) | Operation::Restore(_) => ["looks", "commits", "", ""],
             Operation::Head(_)
             | Operation::Mount
             | Operation::DeleteTag(_)
@@ -148,6 +155,8 @@ impl Protocol {
                 state.rows.leases = state.rows.leases.without(link);
                 ends
             }
+            Action::Forget(manifest) => self.forget(state, manifest),
+            Action::ForgetTag(tag) => self.forget_tag(&mut state.rows, tag),
             Action::Lag => state.lag(),
             Action::RollBack => self.roll_back(state),
         }
@@ -207,6 +216,10 @@ impl Model for Protocol {
         }
         actions.extend(KEYS.map(Action::Sweep));
         actions.extend(Link::ALL.map(Action::Expire));
+        if self.scenario.retention {
+            actions.extend(Manifest::ALL.map(Action::Forget));
+            actions.extend([Tag::One, Tag::Two].map(Action::ForgetTag));
+        }
         actions.extend([Action::Lag, Action::RollBack]);
     }
 
