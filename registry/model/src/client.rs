@@ -17,6 +17,8 @@ pub enum Operation {
     PutImage(Option<Tag>),
     /// Pushes the index, perhaps under a tag.
     PutIndex(Option<Tag>),
+    /// Pushes the signature; the image may be missing.
+    PutSignature,
     /// Deletes a tag.
     DeleteTag(Tag),
     /// Deletes a manifest by its digest.
@@ -98,6 +100,7 @@ impl Protocol {
             Operation::Mount => self.mount(state),
             Operation::PutImage(tag) => self.put_image(state, tag, step),
             Operation::PutIndex(tag) => self.put_index(state, tag, step),
+            Operation::PutSignature => self.put_signature(state),
             Operation::DeleteTag(tag) => self.delete_tag(state, tag),
             Operation::DeleteManifest(manifest) => self.delete_manifest(state, manifest),
             Operation::DeleteBlob(link) => self.delete_blob(state, link),
@@ -266,6 +269,16 @@ impl Protocol {
         self.name(state, Manifest::Index, tag)
     }
 
+    fn put_signature(&self, state: &mut State) -> Outcome {
+        if self.locked(state, Subject::Manifest(Manifest::Signature)) {
+            return Outcome::Wait;
+        }
+        let rows = &mut state.rows;
+        rows.manifests = rows.manifests.with(Manifest::Signature);
+        rows.signed = rows.shown(Manifest::Image);
+        self.name(state, Manifest::Signature, None)
+    }
+
     fn name(&self, state: &mut State, manifest: Manifest, tag: Option<Tag>) -> Outcome {
         let rows = &mut state.rows;
         let Some(tag) = tag else {
@@ -377,13 +390,18 @@ impl Protocol {
     /// The row, and reviews of all that it named.
     pub(crate) fn remove_manifest(&self, rows: &mut Rows, manifest: Manifest) {
         rows.manifests = rows.manifests.without(manifest);
+        rows.signed &= manifest == Manifest::Index;
         if self.has(Flaw::DeletionNotReviewed) {
             return;
         }
         match manifest {
             Manifest::Image => {
                 rows.review(self.named().map(Subject::Link));
+                if rows.manifests.has(Manifest::Signature) && !self.has(Flaw::ReferrersNotReviewed) {
+                    rows.review([Subject::Manifest(Manifest::Signature)]);
+                }
             }
+            Manifest::Signature => rows.review([Subject::Manifest(Manifest::Image)]),
             Manifest::Index => {
                 rows.sparse = false;
                 rows.review([Subject::Manifest(Manifest::Image)]);

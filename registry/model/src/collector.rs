@@ -89,7 +89,8 @@ impl Protocol {
             Subject::Link(link) if self.lets_go(rows) => !rows.exists(Subject::Link(link)),
             Subject::Manifest(_) | Subject::Link(_) | Subject::Blob(_) => rows.referenced(subject, self.scenario.image),
         };
-        referenced || (rows.promised(subject) && !self.has(Flaw::LeaseNotChecked))
+        let attached = rows.attached(subject) && !self.has(Flaw::SubjectNotSeen);
+        referenced || attached || (rows.promised(subject) && !self.has(Flaw::LeaseNotChecked))
     }
 
     /// What a manifest or a link keeps is reviewed again when that goes; what only a promise keeps, when it has ended.
@@ -133,6 +134,7 @@ impl Protocol {
         rows.reviews = rows.reviews.without(subject);
         match subject {
             Subject::Manifest(manifest) => {
+                let signed = rows.signed;
                 rows.hidden = rows.hidden.without(manifest);
                 if cascades {
                     for target in rows.tags.iter_mut().filter(|target| **target == Some(manifest)) {
@@ -140,6 +142,8 @@ impl Protocol {
                     }
                 }
                 self.remove_manifest(rows, manifest);
+                // Nobody asked for a signature to go.
+                rows.signed = signed && rows.manifests.has(Manifest::Image);
             }
             Subject::Link(link) => {
                 rows.links = rows.links.without(link);

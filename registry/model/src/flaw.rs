@@ -1,6 +1,6 @@
 //! What can be wrong with a protocol. Each flaw breaks one rule of the right one, and a property with it.
 
-use crate::scenario::{LAGGING, MOUNT_AND_INDEX, Scenario, THERE_AND_BACK, TWO_PUSHES, UNDELETED};
+use crate::scenario::{LAGGING, MOUNT_AND_INDEX, SIGNED, Scenario, THERE_AND_BACK, TWO_PUSHES, UNDELETED};
 
 /// One mistake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -53,6 +53,10 @@ pub enum Flaw {
     RestoreUnlocked,
     /// A deleted tag whose time is over leaves no review behind.
     ForgettingNotReviewed,
+    /// The collector does not see that the subject of a manifest is there.
+    SubjectNotSeen,
+    /// An image that goes leaves no reviews of what refers to it behind.
+    ReferrersNotReviewed,
 }
 
 impl Flaw {
@@ -82,6 +86,8 @@ impl Flaw {
         Self::DeletedLetsGo,
         Self::RestoreUnlocked,
         Self::ForgettingNotReviewed,
+        Self::SubjectNotSeen,
+        Self::ReferrersNotReviewed,
     ];
 
     /// In words.
@@ -124,6 +130,8 @@ impl Flaw {
             Self::DeletionNotSeen => ("the collector does not see what can be restored", "I6", &UNDELETED),
             Self::DeletedLetsGo => ("a deleted manifest keeps nothing", "I6", &UNDELETED),
             Self::RestoreUnlocked => ("a restoration without a lock", "N1", &UNDELETED),
+            Self::SubjectNotSeen => ("the collector does not see subjects", "I7", &SIGNED),
+            Self::ReferrersNotReviewed => ("an image that goes leaves no review of its referrers", "I4", &SIGNED),
             Self::ForgettingNotReviewed => ("a tag that is forgotten leaves no review", "I4", &UNDELETED),
         }
     }

@@ -20,6 +20,7 @@ pub const ALL: &[Promise] = &[
         words_are_kept,
     ),
     ("I6 what was deleted can be restored whole", deletions_can_be_undone),
+    ("I7 what refers to an image stays as long as that", referrers_stay),
     ("N3 at rest nothing is left over", rest_is_clean),
 ];
 
@@ -37,6 +38,9 @@ pub const COMES_ABOUT: &[Promise] = &[
         "a copy took the database's place, and an object has gone since",
         |_, state| state.rolled_back && !state.store.has(0_u8),
     ),
+    ("a signature is there and its image is not", |_, state| {
+        state.rows.manifests.has(Manifest::Signature) && !state.rows.manifests.has(Manifest::Image)
+    }),
     ("a deletion is undone", |protocol, state| {
         let has_restored = state.clients[0] == Client::At { operation: 2, step: 0 };
         let nobody_pushed = state.rows.sessions == <[Session; KEYS.len()]>::default();
@@ -61,6 +65,7 @@ fn is_whole(protocol: &Protocol, state: &State, manifest: Manifest) -> bool {
     let rows = &state.rows;
     let complete = match manifest {
         Manifest::Image => image_is_whole(protocol, state),
+        Manifest::Signature => true,
         Manifest::Index if rows.sparse => true,
         Manifest::Index => rows.manifests.has(Manifest::Image) && image_is_whole(protocol, state),
     };
@@ -108,8 +113,15 @@ fn garbage_is_reviewed(protocol: &Protocol, state: &State) -> bool {
     let mut there = Subject::ALL.into_iter().filter(|subject| rows.exists(*subject));
     there.all(|subject| {
         let retained = matches!(subject, Subject::Manifest(manifest) if rows.hidden.has(manifest));
-        retained || rows.referenced(subject, protocol.scenario.image) || rows.reviews.has(subject)
+        retained
+            || rows.attached(subject)
+            || rows.referenced(subject, protocol.scenario.image)
+            || rows.reviews.has(subject)
     })
+}
+
+fn referrers_stay(_: &Protocol, state: &State) -> bool {
+    !state.rows.signed || state.rows.manifests.has(Manifest::Signature)
 }
 
 fn deletions_can_be_undone(protocol: &Protocol, state: &State) -> bool {
@@ -138,7 +150,8 @@ fn rest_is_clean(protocol: &Protocol, state: &State) -> bool {
         .iter()
         .flatten()
         .fold(Set::default(), |all, key| all.with(*key));
-    there.all(|subject| rows.referenced(subject, protocol.scenario.image)) && state.store == known
+    there.all(|subject| rows.attached(subject) || rows.referenced(subject, protocol.scenario.image))
+        && state.store == known
 }
 
 fn nothing_is_due(rows: &Rows) -> bool {

@@ -20,13 +20,15 @@ pub enum Link {
     B,
 }
 
-/// A manifest of the two.
+/// A manifest of the three.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Manifest {
     /// Names blobs.
     Image,
     /// Lists the image.
     Index,
+    /// Has the image as its subject.
+    Signature,
 }
 
 /// A tag of the two.
@@ -85,6 +87,8 @@ pub struct Rows {
     pub hidden: Set,
     /// What each tag pointed to when it was deleted, as long as it can be restored.
     pub lost: [Option<Manifest>; 2],
+    /// No row: the signature was acknowledged while the image was there, and nobody has deleted either since.
+    pub signed: bool,
     /// The index was robbed of its child by a client.
     pub sparse: bool,
     /// What each tag points to.
@@ -182,8 +186,8 @@ impl From<Subject> for u8 {
     fn from(subject: Subject) -> Self {
         match subject {
             Subject::Manifest(manifest) => manifest as Self,
-            Subject::Link(link) => 2 + link as Self,
-            Subject::Blob(blob) => 5 + blob as Self,
+            Subject::Link(link) => 3 + link as Self,
+            Subject::Blob(blob) => 6 + blob as Self,
         }
     }
 }
@@ -215,15 +219,16 @@ impl Link {
 }
 
 impl Manifest {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Image, Self::Index];
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Image, Self::Index, Self::Signature];
 }
 
 impl Subject {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Manifest(Manifest::Image),
         Self::Manifest(Manifest::Index),
+        Self::Manifest(Manifest::Signature),
         Self::Link(Link::Source),
         Self::Link(Link::A),
         Self::Link(Link::B),
@@ -278,6 +283,11 @@ impl Rows {
     /// Whether the index lists it.
     pub fn listed(&self, manifest: Manifest) -> bool {
         manifest == Manifest::Image && self.manifests.has(Manifest::Index) && !self.sparse
+    }
+
+    /// Whether it lives with its subject, which it does not keep.
+    pub fn attached(&self, subject: Subject) -> bool {
+        subject == Subject::Manifest(Manifest::Signature) && self.manifests.has(Manifest::Image)
     }
 
     /// Asks for reviews.

@@ -44,7 +44,9 @@ pub enum Start {
     Tagged,
 }
 
-use Operation::{DeleteBlob, DeleteManifest, DeleteTag, Head, Mount, PutImage, PutIndex, Restore, Upload};
+use Operation::{
+    DeleteBlob, DeleteManifest, DeleteTag, Head, Mount, PutImage, PutIndex, PutSignature, Restore, Upload,
+};
 const ONE: Option<Tag> = Some(Tag::One);
 const TWO: Option<Tag> = Some(Tag::Two);
 
@@ -56,7 +58,7 @@ const fn only(link: Link) -> Set {
 }
 
 /// All scenarios.
-pub static ALL: [&Scenario; 10] = [
+pub static ALL: [&Scenario; 11] = [
     &TWO_PUSHES,
     &MOUNT_AND_INDEX,
     &TWO_BLOBS,
@@ -67,6 +69,7 @@ pub static ALL: [&Scenario; 10] = [
     &EVERYTHING_LAGGING,
     &UNDELETED,
     &UNDELETED_LAGGING,
+    &SIGNED,
 ];
 
 /// One blob, asked for, uploaded twice and promised while its link is under review.
@@ -232,6 +235,27 @@ pub static UNDELETED_LAGGING: Scenario = Scenario {
     crashes: false,
     rollback: true,
     retention: true,
+    start: Start::Tagged,
+};
+
+/// An image that is signed while it goes and comes back.
+pub static SIGNED: Scenario = Scenario {
+    name: "a signature and its image",
+    image: only(Link::A),
+    scripts: &[
+        &[PutSignature, DeleteTag(Tag::One)],
+        &[Head(Link::A), Upload(Link::A, 1), PutImage(TWO), DeleteTag(Tag::Two)],
+        &[
+            DeleteManifest(Manifest::Image),
+            PutSignature,
+            DeleteManifest(Manifest::Signature),
+        ],
+    ],
+    collectors: 2,
+    reapers: 1,
+    crashes: true,
+    rollback: false,
+    retention: false,
     start: Start::Tagged,
 };
 

@@ -124,6 +124,7 @@ impl Protocol {
             Operation::PutImage(_) | Operation::PutIndex(_) | Operation::Restore(_) => ["looks", "commits", "", ""],
             Operation::Head(_)
             | Operation::Mount
+            | Operation::PutSignature
             | Operation::DeleteTag(_)
             | Operation::DeleteManifest(_)
             | Operation::DeleteBlob(_) => ["commits", "commits", "", ""],
