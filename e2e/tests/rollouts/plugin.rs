@@ -1,9 +1,10 @@
 //! `kubectl berth`, the program itself, beside two roll-outs: what it shows is what is there, and what it asks is done.
 
 use std::{
+    collections::BTreeSet,
     env, fs,
     io::Write as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Stdio},
     time::Duration,
 };
@@ -95,6 +96,13 @@ impl<'l> Plugin<'l> {
         Ok(command.stdout(file).stdin(Stdio::null()).spawn()?)
     }
 
+    /// Follows what all pods print, as JSON lines into `file`, until it is ended.
+    fn follow(&self, file: fs::File) -> Result<Child> {
+        let mut command = self.lane.inside(&self.program);
+        command.args(["--namespace", NAME, "logs", "registry", "--follow", "--output", "json"]);
+        Ok(command.stdout(file).stdin(Stdio::null()).spawn()?)
+    }
+
     /// Waits until the plugin itself says that the newest roll-out is in that phase.
     fn until(&self, phase: &str) -> Result<Value> {
         wait::until(&format!("the plugin shows {phase}"), PHASE_LIMIT, || {
@@ -116,6 +124,23 @@ impl<'l> Plugin<'l> {
         let read = findings.iter().map(|found| (text(found, "level"), text(found, "what")));
         Ok((outcome.status.success(), read.collect()))
     }
+}
+
+/// The pods whose lines have come into `file` so far.
+fn heard(file: &Path) -> Result<BTreeSet<String>> {
+    let text = fs::read_to_string(file)?;
+    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+    let pods = read_lines(whole)?.into_iter();
+    Ok(pods
+        .filter_map(|line| line["pod"].as_str().map(str::to_owned))
+        .collect())
+}
+
+/// Waits until a line of such a pod was followed.
+fn hears(file: &Path, what: &str, wanted: impl Fn(&str) -> bool) -> Result<()> {
+    wait::until(what, PHASE_LIMIT, || {
+        Ok(heard(file)?.iter().any(|pod| wanted(pod)).then_some(()))
+    })
 }
 
 fn read_lines(text: &str) -> Result<Vec<Value>> {
@@ -328,7 +353,16 @@ fn the_plugin_shows_and_steers_a_live_roll_out() {
     let watched = tempfile::NamedTempFile::new().unwrap();
     let mut watch = plugin.watch(watched.reopen().unwrap()).unwrap();
     let clients = Clients::start(&lane.host, LOAD);
+    let lines = tempfile::NamedTempFile::new().unwrap();
+    let mut followed = plugin.follow(lines.reopen().unwrap()).unwrap();
+    let is_main = |pod: &str| !pod.starts_with("registry-canary-");
+    hears(lines.path(), "a pod is heard", is_main).unwrap();
+    let first = heard(lines.path()).unwrap();
     look_at_the_canary(&plugin).unwrap();
+    hears(lines.path(), "the canary, which came later, is heard", |pod| {
+        !is_main(pod)
+    })
+    .unwrap();
     plugin.until("AwaitingApproval").unwrap();
     let approval = plugin
         .json(&["rollout", "approve", "registry", "--reason", "it is fine"])
@@ -343,6 +377,11 @@ fn the_plugin_shows_and_steers_a_live_roll_out() {
     let seen = read_lines(&fs::read_to_string(watched.path()).unwrap()).unwrap();
     assert_eq!(seen.last().unwrap()["rollout"]["phase"], "Completed");
     assert!(seen.iter().any(|line| line["rollout"]["phase"] == "Paused"), "{seen:?}");
+
+    let is_new = |pod: &str| is_main(pod) && !first.contains(pod);
+    hears(lines.path(), "the new pods are heard", is_new).unwrap();
+    followed.kill().unwrap();
+    followed.wait().unwrap();
 
     look_as_somebody_else(&plugin).unwrap();
     promote_and_abort(&plugin).unwrap();
