@@ -448,7 +448,8 @@ pub async fn apply_definition(
 
 fn failed<K: Object>(verb: Verb, name: &str) -> impl FnOnce(kube::Error) -> Error {
     let (resource, name) = (K::plural(&()).into_owned(), name.to_owned());
-    move |source| match error::undeclared(&source) {
+    let is_ours = K::group(&()) == crate::api::GROUP;
+    move |source| match error::undeclared(&source).filter(|_| is_ours) {
         Some(said) => Error::OlderDefinition {
             said: said.to_owned(),
             resource,

@@ -522,13 +522,21 @@ impl Machine<'_> {
             route: build::route(pass.valid, world.gateway),
             ..pass.objects.companions.clone()
         };
-        companions::write::settle(cluster, pass.valid, &companions, pass.observed).await?;
+        let settled = companions::write::settle(cluster, pass.valid, &companions, pass.observed).await;
+        // Nothing keeps a bad version from being taken back: what else went wrong is told after that.
+        let unsettled = match settled {
+            Err(failed) if state.phase != Phase::RollingBack => return Err(failed),
+            settled => settled.err(),
+        };
         if let Some(live) = apply::gives_up_replicas(pass.valid, pass.observed)
             && cluster.keep_replicas(live).await? == Written::Stale
         {
             return Ok(Driven::Stale);
         }
         let main = Box::pin(hands.act(world, &state, &self.lock)).await?;
+        if let Some(failed) = unsettled {
+            return Err(failed);
+        }
         companions::write::settle_autoscaler(cluster, pass.valid, &pass.objects.companions, pass.observed).await?;
         Ok(Driven::Rolling {
             state: Box::new(state),

@@ -196,7 +196,7 @@ impl Turn<'_> {
         format!("the canary is measured, step {step} of {}", self.settings.step_count())
     }
 
-    fn wanted_pods(&self) -> i32 {
+    pub(super) fn wanted_pods(&self) -> i32 {
         let main = self.facts.main.as_ref().map_or(1, |main| main.rollout.wanted);
         self.settings.canary_pods(self.state.step, main)
     }

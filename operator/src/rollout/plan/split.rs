@@ -1,7 +1,7 @@
 //! The canary's share of the requests that come through a Gateway.
 //!
 //! A Gateway can weigh Services, and so give a canary exactly the share that the step asks for, and nothing before it is to be
-//! measured. Who comes another way (through the Service, an Ingress) meets pods at random, as without a Gateway.
+//! measured. What it gives to a Service without pods is lost, so the share is that of the pods that serve. Who comes another way (through the Service, an Ingress) meets pods at random, as without a Gateway.
 
 use std::time::Duration;
 
@@ -35,9 +35,20 @@ impl Turn<'_> {
         }
         match standing(&self.state) {
             Phase::CanaryDeploying | Phase::RollingBack => Some(0),
-            Phase::CanaryAnalyzing => Some(self.share_of_step()),
-            Phase::AwaitingApproval if self.state.asks == Some(ApprovalStep::Main) => Some(self.share_of_step()),
+            Phase::CanaryAnalyzing => Some(self.share_that_serves()),
+            Phase::AwaitingApproval if self.state.asks == Some(ApprovalStep::Main) => Some(self.share_that_serves()),
             _ => None,
+        }
+    }
+
+    /// The share of the step when all its pods serve, less while some are missing: a step that begins has its pods to come, and
+    /// a node may take pods away.
+    fn share_that_serves(&self) -> i32 {
+        let wanted = self.wanted_pods().max(1);
+        let ready = self.facts.canary.as_ref().map_or(0, |canary| canary.rollout.ready);
+        match ready.clamp(0, wanted) {
+            0 => 0,
+            ready => (self.share_of_step().saturating_mul(ready) / wanted).max(1),
         }
     }
 
@@ -101,6 +112,36 @@ mod tests {
     }
 
     #[test]
+    fn a_canary_gets_no_more_than_its_pods_that_serve_can_take() {
+        let canary = |ready: i32| {
+            move |_: &mut RolloutState, facts: &mut Facts| facts.canary.as_mut().unwrap().rollout.ready = ready
+        };
+        assert_eq!(held_in(Phase::CanaryAnalyzing, canary(0)).gateway, Some(0));
+        assert_eq!(
+            held_in(Phase::CanaryAnalyzing, |_, facts| facts.canary = None).gateway,
+            Some(0)
+        );
+        let asked = held_in(Phase::AwaitingApproval, |state, facts| {
+            state.asks = Some(ApprovalStep::Main);
+            canary(0)(state, facts);
+        });
+        assert_eq!(asked.gateway, Some(0));
+
+        let (memory, mut facts) = at_phase(Phase::CanaryAnalyzing);
+        facts.stage_services = Some(at(-60));
+        facts.main.as_mut().unwrap().rollout.wanted = 9;
+        let half = Settings {
+            steps: vec![50],
+            ..settings()
+        };
+        for (ready, share) in [(0, 0), (1, 5), (5, 27), (9, 50), (10, 50)] {
+            facts.canary.as_mut().unwrap().rollout.ready = ready;
+            let after = step(&half, &memory, &facts, at(0)).rollout.unwrap();
+            assert_eq!(after.weight.gateway, Some(share), "{ready} of 9 serve");
+        }
+    }
+
+    #[test]
     fn without_a_gateway_or_before_it_knows_the_services_all_pods_are_alike() {
         for since in [None, Some(at(-4)), Some(at(3))] {
             let weight = held_in(Phase::CanaryDeploying, |_, facts| facts.stage_services = since);
@@ -118,6 +159,7 @@ mod tests {
     fn the_share_is_that_of_the_step_and_no_more_than_half() {
         let (memory, mut facts) = at_phase(Phase::CanaryAnalyzing);
         facts.stage_services = Some(at(-60));
+        facts.canary.as_mut().unwrap().rollout.ready = 9;
         let share = |size: CanarySize, steps: &[i32]| {
             let settings = Settings {
                 size,

@@ -9,6 +9,7 @@ use std::time::Duration;
 use k8s_openapi::jiff::Timestamp;
 
 use super::super::facts::PodSeen;
+use super::PODS;
 use crate::api::conditions::Reason;
 
 /// Ends of the containers of one pod that are no chance. A node that starts again ends each of them once.
@@ -68,9 +69,11 @@ pub(super) fn unrest(
     since: Timestamp,
     now: Timestamp,
 ) -> Option<(Reason, String)> {
+    // Of a pod that found no room in `before` nobody knows when it ended.
+    let unnoted = if before.len() >= PODS { i32::MAX } else { 0 };
     let ended = |pod: &PodSeen| {
-        pod.ends
-            .saturating_sub(before.get(&pod.name).copied().unwrap_or_default())
+        let before = before.get(&pod.name).copied().unwrap_or(unnoted);
+        pod.ends.saturating_sub(before).max(0)
     };
     if let Some(pod) = pods.iter().find(|pod| ended(pod) >= ENDS) {
         let message = format!(
@@ -203,6 +206,16 @@ mod tests {
             1,
             "a status has room for so many"
         );
+    }
+
+    #[test]
+    fn of_a_pod_that_could_not_be_noted_no_end_counts() {
+        let full: BTreeMap<String, i32> = (0..PODS).map(|number| (format!("p{number}"), 1)).collect();
+        let pods = [pod("another", 5)];
+
+        assert_eq!(unrest(&pods, &full, at(0), at(60)), None);
+        assert!(unrest(&pods, &BTreeMap::new(), at(0), at(60)).is_some());
+        assert!(unrest(&[pod("p7", 3)], &full, at(0), at(60)).is_some());
     }
 
     #[test]
