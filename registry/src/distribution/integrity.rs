@@ -100,19 +100,19 @@ impl Distribution {
         &self.integrity
     }
 
-    /// Marks a blob, unless its object is another by now. `Ok(false)`: it was not marked by this call.
+    /// Marks a blob, unless its bytes are others by now. `Ok(false)`: it was not marked by this call.
     pub(super) async fn mark_corrupt(
         &self,
         digest: &Digest,
-        object_key: Option<&str>,
+        looked_at: &Place,
         found_by: &'static str,
     ) -> Result<bool, metadata::Error> {
         let mut tx = self.metadata.begin_statement().await?;
-        let marked = corrupt::mark(&mut tx, digest, object_key, self.now()).await?;
+        let marked = corrupt::mark(&mut tx, digest, looked_at, self.now()).await?;
         tx.commit().await?;
         if marked {
             self.integrity.marked.inc();
-            tracing::error!(%digest, object_key, found_by, "blob is missing or corrupt; a push of it heals it");
+            tracing::error!(%digest, object_key = looked_at.object_key(), found_by, "blob is missing or corrupt; a push of it heals it");
         }
         Ok(marked)
     }
@@ -159,7 +159,7 @@ impl Distribution {
     /// Looks at the size, and at the bytes too where they are few or are what is suspected.
     async fn mark_if_wrong(&self, blob: &Blob, hash: bool) -> Result<(), Error> {
         let Place::Object(key) = &blob.place else {
-            self.mark_corrupt(&blob.digest, None, "read").await?;
+            self.mark_corrupt(&blob.digest, &blob.place, "read").await?;
             return Ok(());
         };
         // A store that is not there has no object either.
@@ -168,7 +168,7 @@ impl Distribution {
             return Ok(());
         }
         if self.blobs.size(key).await? != Some(blob.size) || (hash && self.is_damaged(blob, key).await?) {
-            self.mark_corrupt(&blob.digest, Some(key), "read").await?;
+            self.mark_corrupt(&blob.digest, &blob.place, "read").await?;
         }
         Ok(())
     }

@@ -1,10 +1,10 @@
 //! Blobs whose bytes are not what their digest says, or are gone.
 //!
-//! A mark names the object that was looked at, or none for bytes in the row: when a push has given the digest another
-//! object meanwhile, it does not take.
+//! A mark names the object that was looked at, or the bytes where they are in the row: when a push has given the digest
+//! others meanwhile, it does not take.
 
 use super::Micros;
-use super::blobs::Blob;
+use super::blobs::{Blob, Place};
 use super::error::Error;
 use super::session::{Reader, Tx};
 use super::statement::{Statement, Value, statements, stored_size};
@@ -13,11 +13,13 @@ use oci::Digest;
 statements! {
     MARK = Statement::both(
         "blobs.mark_corrupt",
-        "UPDATE blobs SET corrupt_at = $3 WHERE digest = $1 AND object_key IS NOT DISTINCT FROM $2 AND corrupt_at IS NULL",
+        "UPDATE blobs SET corrupt_at = $4
+         WHERE digest = $1 AND object_key IS NOT DISTINCT FROM $2 AND content IS NOT DISTINCT FROM $3 AND corrupt_at IS NULL",
     );
     CLEAR = Statement::both(
         "blobs.clear_corrupt",
-        "UPDATE blobs SET corrupt_at = NULL WHERE digest = $1 AND object_key IS NOT DISTINCT FROM $2 AND corrupt_at IS NOT NULL",
+        "UPDATE blobs SET corrupt_at = NULL
+         WHERE digest = $1 AND object_key IS NOT DISTINCT FROM $2 AND content IS NOT DISTINCT FROM $3 AND corrupt_at IS NOT NULL",
     );
     HEAL = Statement::both(
         "blobs.heal",
@@ -30,23 +32,32 @@ statements! {
     );
 }
 
-/// Marks a blob whose object is wrong. `Ok(false)`: it is marked already, or has another object now.
+/// Marks a blob whose bytes are wrong. `Ok(false)`: it is marked already, or has others now.
 ///
 /// # Errors
 /// As any statement.
-pub async fn mark(tx: &mut Tx, digest: &Digest, object_key: Option<&str>, now: Micros) -> Result<bool, Error> {
+pub async fn mark(tx: &mut Tx, digest: &Digest, looked_at: &Place, now: Micros) -> Result<bool, Error> {
     let digest = digest.to_bytes();
-    let values = [Value::Bytes(&digest), Value::OptionalText(object_key), Value::Int(now)];
+    let values = [
+        Value::Bytes(&digest),
+        Value::OptionalText(looked_at.object_key()),
+        Value::OptionalBytes(looked_at.content()),
+        Value::Int(now),
+    ];
     Ok(tx.execute(&MARK, &values).await? == 1)
 }
 
-/// Takes the mark from a blob whose object is right again. `Ok(false)`: it has none.
+/// Takes the mark from a blob whose bytes are right again. `Ok(false)`: it has none, or has others now.
 ///
 /// # Errors
 /// As any statement.
-pub async fn clear(tx: &mut Tx, digest: &Digest, object_key: Option<&str>) -> Result<bool, Error> {
+pub async fn clear(tx: &mut Tx, digest: &Digest, looked_at: &Place) -> Result<bool, Error> {
     let digest = digest.to_bytes();
-    let values = [Value::Bytes(&digest), Value::OptionalText(object_key)];
+    let values = [
+        Value::Bytes(&digest),
+        Value::OptionalText(looked_at.object_key()),
+        Value::OptionalBytes(looked_at.content()),
+    ];
     Ok(tx.execute(&CLEAR, &values).await? == 1)
 }
 

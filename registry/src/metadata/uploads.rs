@@ -136,7 +136,8 @@ statements! {
              claim = NULL, claimed_until = NULL
          WHERE id = $1 AND claim = $2 AND state = 0",
     );
-    // A session that was never claimed has written nothing to the store.
+    // A session that was never claimed has written nothing to the store. Where a loss of power took a claim back, which waits for no
+    // disk, a file may be there that nothing names: that is for the scrub.
     STAGE = Statement::both(
         "upload_sessions.stage",
         "UPDATE upload_sessions

@@ -8,6 +8,8 @@ use berth_registry::clock::Clock;
 use berth_registry::config::Storage;
 use berth_registry::distribution::scrub::{DeleteUnknown, Event, Report, Scrub, ScrubError, Unknown, Verify};
 use berth_registry::distribution::{Chunk, Distribution, Limits, MountSource, Rules};
+use berth_registry::metadata::blobs::Place;
+use berth_registry::metadata::corrupt;
 use berth_registry::metadata::scrub::{self as rows, Progress};
 use bytes::Bytes;
 use futures::stream;
@@ -264,11 +266,37 @@ async fn a_mark_does_not_fall_on_what_a_push_has_put_in_its_place() {
     bench.push(b"content").await;
 
     let mut tx = bench.objects.metadata.begin().await.unwrap();
-    let late = berth_registry::metadata::corrupt::mark(&mut tx, &digest, Some(&bad), 1).await;
+    let late = corrupt::mark(&mut tx, &digest, &Place::Object(bad), 1).await;
     tx.commit().await.unwrap();
 
     assert!(!late.unwrap());
     assert_eq!(bench.count(CORRUPT).await, 0);
+}
+
+#[tokio::test]
+async fn a_mark_does_not_fall_on_the_bytes_that_a_push_has_put_in_a_row() {
+    let limits = Limits {
+        in_row: 1024,
+        ..Limits::default()
+    };
+    let bench = Bench::with(30 * DAY, limits).await;
+    let digest = bench.push(b"content").await;
+    bench.push(b"sound").await;
+    let damage = "UPDATE blobs SET content = digest WHERE size = 7";
+    stores::execute(&bench.objects.config, damage).await;
+    let (found, _) = bench.scrub(&verify()).await;
+    assert_eq!((found.corrupt, bench.count(CORRUPT).await), (1, 1));
+    bench.push(b"content").await;
+    assert_eq!(bench.count(CORRUPT).await, 0, "healed");
+
+    let mut tx = bench.objects.metadata.begin().await.unwrap();
+    let bad = Place::Row(digest.to_bytes().into());
+    let late = corrupt::mark(&mut tx, &digest, &bad, 1).await.unwrap();
+    let good = Place::Row(Bytes::from_static(b"content"));
+    let timely = corrupt::mark(&mut tx, &digest, &good, 1).await.unwrap();
+    tx.commit().await.unwrap();
+
+    assert_eq!((late, timely), (false, true));
 }
 
 #[tokio::test]

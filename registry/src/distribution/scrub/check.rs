@@ -39,7 +39,7 @@ struct Looked {
 }
 
 /// Blobs whose mark is due.
-pub(super) type Marks = Vec<(Digest, Option<String>)>;
+pub(super) type Marks = Vec<(Digest, Place)>;
 
 /// Looks at every blob; with `verify` at those behind the place where the scrub before has ended.
 pub(super) async fn rows(run: &mut Run<'_>) -> Result<(), ScrubError> {
@@ -184,7 +184,7 @@ async fn settle(run: &mut Run<'_>, blob: &Blob, verdict: Verdict, marks: &mut Ma
         }
     };
     if !matches!(event, Event::Unreadable(_)) && !blob.corrupt {
-        marks.push((blob.digest, blob.place.object_key().map(str::to_owned)));
+        marks.push((blob.digest, blob.place.clone()));
     }
     run.tell(event).await
 }
@@ -202,7 +202,7 @@ async fn recovered(run: &mut Run<'_>, blob: &Blob) -> Result<(), ScrubError> {
     run.report.recovered += 1;
     if !run.scrub.dry_run {
         let mut tx = run.distribution.metadata.begin_statement().await?;
-        corrupt::clear(&mut tx, &blob.digest, blob.place.object_key()).await?;
+        corrupt::clear(&mut tx, &blob.digest, &blob.place).await?;
         tx.commit().await?;
     }
     let found = "it is right again".to_owned();
@@ -223,12 +223,8 @@ pub(super) async fn set(run: &mut Run<'_>, marks: &mut Marks) -> Result<(), Scru
     if run.scrub.dry_run || run.report.refused.is_some() {
         return Ok(());
     }
-    for (digest, object_key) in marks {
-        if run
-            .distribution
-            .mark_corrupt(&digest, object_key.as_deref(), "scrub")
-            .await?
-        {
+    for (digest, looked_at) in marks {
+        if run.distribution.mark_corrupt(&digest, &looked_at, "scrub").await? {
             run.report.marked += 1;
         }
     }
