@@ -198,9 +198,21 @@ impl Stores {
             "UPDATE deleted_tags SET deleted_at = deleted_at - 86400000000",
             "UPDATE manifests SET deleted_at = deleted_at - 86400000000 WHERE deleted_at IS NOT NULL",
         ] {
-            self.sql(statement)?;
+            self.move_time(statement)?;
         }
         Ok(())
+    }
+
+    /// The collector works meanwhile, and locks rows in another order: of two that wait for each other PostgreSQL ends one,
+    /// which may be this one.
+    fn move_time(&self, statement: &str) -> Result<()> {
+        let mut tried = 1;
+        loop {
+            match self.sql(statement) {
+                Err(failed) if tried < 10 && format!("{failed:#}").contains("deadlock detected") => tried += 1,
+                moved => return moved.map(drop),
+            }
+        }
     }
 
     /// How many rows wait to be collected, all at one moment: what one table loses another may get.
