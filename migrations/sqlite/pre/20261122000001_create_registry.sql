@@ -44,14 +44,14 @@ CREATE INDEX repository_deletions_done ON repository_deletions (finished_at) WHE
 CREATE INDEX repository_deletions_by_path ON repository_deletions (path, requested_at);
 
 -- The bytes of a digest, once for the whole registry. An object key is never written twice and never reused.
--- content: the bytes themselves where they are few; there is no object then.
+-- content: the bytes themselves where they are few; there is no object then. Last: who reads the others reads no page of it.
 CREATE TABLE blobs (
     digest BLOB PRIMARY KEY,
     size INTEGER NOT NULL,
     object_key TEXT,
-    content BLOB,
     created_at INTEGER NOT NULL,
     corrupt_at INTEGER,
+    content BLOB,
     CHECK ((object_key IS NULL) <> (content IS NULL))
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX blobs_corrupt ON blobs (corrupt_at) WHERE corrupt_at IS NOT NULL;

@@ -80,11 +80,13 @@ async fn killed_in_its_first_start_the_server_starts_again() {
     let mut killed = 0;
     for moment in moments {
         let folder = tempfile::tempdir().unwrap();
-        let first = Disk::try_start(folder.path(), &mut killed_at(folder.path(), moment));
-        if let Ok(started) = &first {
-            started.kill_what_it_runs();
+        match Disk::try_start(folder.path(), &mut killed_at(folder.path(), moment)) {
+            Ok(mut started) => {
+                started.kill_what_it_runs();
+                started.serve.ends();
+            }
+            Err(_) => killed += 1,
         }
-        killed += u32::from(first.is_err());
 
         let mut disk = Disk::plain(folder.path());
 

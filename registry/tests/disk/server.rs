@@ -50,6 +50,8 @@ impl Disk {
     pub(crate) fn try_start(data: &Path, command: &mut Command) -> Result<Self, String> {
         let mut serve = Serve::start(command);
         let Some(serving) = serve.says_before_it_ends("serving") else {
+            // A program that is killed closes its output before its files, the database's lock among them.
+            serve.ends();
             return Err(std::mem::take(&mut serve.said));
         };
         let url = format!("http://{}", address(&serving));
