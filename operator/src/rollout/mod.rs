@@ -25,6 +25,7 @@ pub mod witness;
 pub mod world;
 
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use kube::runtime::events::{Event, EventType};
@@ -35,7 +36,7 @@ use crate::api::{Registry, RegistryStatus};
 use crate::channel;
 use crate::cluster::Written;
 use crate::context::Context;
-use crate::error::Error;
+use crate::error::{self, Error};
 use crate::events;
 use crate::locks::{Holder, LockName};
 use crate::notify;
@@ -364,9 +365,7 @@ impl Machine<'_> {
         };
         *registry = written;
         if let Some(status) = &registry.status {
-            for event in events::transitions(&before, &status.conditions) {
-                self.pass.context.cluster.publish(registry, &event).await?;
-            }
+            self.tell_transitions(registry, &before, &status.conditions).await;
             // A pass may go through several phases, and each is told: its end sees only the last.
             let Context {
                 cluster, sinks, clock, ..
@@ -384,6 +383,15 @@ impl Machine<'_> {
         // What the API server keeps is what the next step starts from.
         self.memory = Memory::of(registry.status.as_ref());
         Ok(true)
+    }
+
+    /// The status is written: what else follows from it is not left out because an event cannot be published.
+    async fn tell_transitions(&self, registry: &Registry, before: &[Condition], after: &[Condition]) {
+        for event in events::transitions(before, after) {
+            if let Err(untold) = self.pass.context.cluster.publish(registry, &event).await {
+                tracing::warn!("an event could not be published: {}", error::chain(&untold));
+            }
+        }
     }
 
     /// `next` with the conditions of its phase: who looks at both finds no older word about it.

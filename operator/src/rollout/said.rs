@@ -39,10 +39,12 @@ pub(super) fn said(
         status: Some(next),
         ..registry.clone()
     };
-    RegistryStatus {
-        observed_generation,
-        ..status::status(&registry, &stage, seen, now)
+    let mut said = status::status(&registry, &stage, seen, now);
+    said.observed_generation = observed_generation;
+    for condition in &mut said.conditions {
+        condition.observed_generation = observed_generation;
     }
+    said
 }
 
 #[cfg(test)]
@@ -112,6 +114,8 @@ mod tests {
         assert_eq!(before, ["False UserRequested", "True UserRequested", "Paused"]);
         assert_eq!(after, ["False Resumed", "False AsExpected", "CanaryAnalyzing"]);
         assert_eq!(resumed.observed_generation, Some(2), "the pass has not ended");
+        let told = resumed.conditions.iter().map(|condition| condition.observed_generation);
+        assert!(told.into_iter().all(|generation| generation == Some(2)));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::error::{Error, Switch};
 use super::{Distribution, due, retried};
 use crate::metadata::removals::{self, Doomed};
 use crate::metadata::reviews::{self, Reason, Subject};
-use crate::metadata::{RepositoryKey, Tx, blobs, deleted_manifests, deleted_tags, manifests, repositories, tags};
+use crate::metadata::{RepositoryKey, Tx, blobs, deleted_manifests, deleted_tags, repositories, tags};
 use crate::staging;
 use oci::{Digest, Reference, RepositoryName, Tag};
 
@@ -33,10 +33,11 @@ impl Distribution {
             .await?
             .ok_or(Error::NameUnknown)?;
         let manifest = tags::pointed(&mut tx, key, tag).await?.ok_or_else(unknown)?;
-        // The manifest before its tag, as everybody does.
-        let there = manifests::present_among(&mut tx, key, &[manifest]).await?;
+        // The manifest before its tag, as everybody does, and alone, as who deletes the manifest does: a row that refers to it is
+        // written below, and must find nobody in between who holds it and waits for this tag.
+        let state = deleted_manifests::state(&mut tx, key, &manifest).await?;
         let target = tags::target(&mut tx, key, tag).await?;
-        if there.is_empty() || target != Some(manifest) {
+        if state != Some(None) || target != Some(manifest) {
             return Err(Error::Raced);
         }
         if self.keeps_deleted() {

@@ -45,7 +45,8 @@ pub(super) fn forgiven(
         (ends > known(pod)).then(|| (pod.name.clone(), ends))
     };
     let stale: Vec<(String, i32)> = pods.iter().filter_map(stale).collect();
-    if stale.is_empty() {
+    let is_full = before.len() >= bound;
+    if stale.is_empty() && !is_full {
         return before.clone();
     }
     // Pods that are gone make room.
@@ -166,7 +167,7 @@ mod tests {
         };
         let of = |pod: PodSeen, before: i32, now: i64| {
             let before = BTreeMap::from([("a".to_owned(), before), ("gone".to_owned(), 9)]);
-            forgiven(&[pod], &before, 2, at(now))
+            forgiven(&[pod], &before, 3, at(now))
         };
         let one = |ends: i32| BTreeMap::from([("a".to_owned(), ends)]);
         let kept = BTreeMap::from([("a".to_owned(), 3), ("gone".to_owned(), 9)]);
@@ -206,6 +207,13 @@ mod tests {
             1,
             "a status has room for so many"
         );
+    }
+
+    #[test]
+    fn pods_that_are_gone_leave_their_room_to_those_that_came() {
+        let full: BTreeMap<String, i32> = (0..PODS).map(|number| (format!("gone{number}"), 1)).collect();
+
+        assert_eq!(forgiven(&[pod("new", 1)], &full, PODS, at(60)), BTreeMap::new());
     }
 
     #[test]
