@@ -372,11 +372,14 @@ impl Cluster {
         }
     }
 
-    /// Publishes `event` about `registry`.
-    ///
-    /// # Errors
-    /// [`Error::Api`].
-    pub async fn publish(&self, registry: &Registry, event: &Event) -> Result<(), Error> {
+    /// Tells `event` about `registry`. One that cannot be published stops nothing: the statuses say the same.
+    pub async fn tell(&self, registry: &Registry, event: &Event) {
+        if let Err(untold) = self.publish(registry, event).await {
+            tracing::warn!("an event could not be published: {}", error::chain(&untold));
+        }
+    }
+
+    async fn publish(&self, registry: &Registry, event: &Event) -> Result<(), Error> {
         for verb in [Verb::Create, Verb::Patch] {
             self.check_named("events.k8s.io", "events", verb)?;
         }

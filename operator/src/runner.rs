@@ -174,20 +174,13 @@ async fn timed(registry: Arc<Registry>, context: Arc<Context>) -> Result<Action,
         }
         Err(error) => {
             context.metrics.failed(KIND, error.reason(), began.elapsed());
-            tell(error, &registry, &context).await;
+            // The conditions cannot tell of these.
+            if let Some(event) = events::of_failure(error) {
+                context.cluster.tell(&registry, &event).await;
+            }
         }
     }
     pass
-}
-
-/// Tells of a failure that the Registry's conditions cannot tell of.
-async fn tell(failed: &Error, registry: &Registry, context: &Context) {
-    let Some(event) = events::of_failure(failed) else {
-        return;
-    };
-    if let Err(untold) = context.cluster.publish(registry, &event).await {
-        tracing::warn!("an event could not be published: {}", error::chain(&untold));
-    }
 }
 
 #[expect(

@@ -326,7 +326,7 @@ async fn publish(registry: &Registry, context: &Context, status: &RegistryStatus
         .map(|status| status.conditions.as_slice())
         .unwrap_or_default();
     for event in events::transitions(before, &status.conditions) {
-        context.cluster.publish(registry, &event).await?;
+        context.cluster.tell(registry, &event).await;
     }
     Ok(Written::Done)
 }

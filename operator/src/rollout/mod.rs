@@ -25,7 +25,6 @@ pub mod witness;
 pub mod world;
 
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use kube::runtime::events::{Event, EventType};
@@ -36,7 +35,7 @@ use crate::api::{Registry, RegistryStatus};
 use crate::channel;
 use crate::cluster::Written;
 use crate::context::Context;
-use crate::error::{self, Error};
+use crate::error::Error;
 use crate::events;
 use crate::locks::{Holder, LockName};
 use crate::notify;
@@ -365,7 +364,9 @@ impl Machine<'_> {
         };
         *registry = written;
         if let Some(status) = &registry.status {
-            self.tell_transitions(registry, &before, &status.conditions).await;
+            for event in events::transitions(&before, &status.conditions) {
+                self.pass.context.cluster.tell(registry, &event).await;
+            }
             // A pass may go through several phases, and each is told: its end sees only the last.
             let Context {
                 cluster, sinks, clock, ..
@@ -383,15 +384,6 @@ impl Machine<'_> {
         // What the API server keeps is what the next step starts from.
         self.memory = Memory::of(registry.status.as_ref());
         Ok(true)
-    }
-
-    /// The status is written: what else follows from it is not left out because an event cannot be published.
-    async fn tell_transitions(&self, registry: &Registry, before: &[Condition], after: &[Condition]) {
-        for event in events::transitions(before, after) {
-            if let Err(untold) = self.pass.context.cluster.publish(registry, &event).await {
-                tracing::warn!("an event could not be published: {}", error::chain(&untold));
-            }
-        }
     }
 
     /// `next` with the conditions of its phase: who looks at both finds no older word about it.
@@ -450,7 +442,7 @@ impl Machine<'_> {
             return Ok(true);
         }
         if !record::is_told(before, &state) {
-            self.tell(registry, &state).await?;
+            self.tell(registry, &state).await;
         }
         let value = serde_json::to_value(&status).map_err(|source| Error::Serialise {
             kind: "RegistryRolloutStatus".to_owned(),
@@ -479,7 +471,7 @@ impl Machine<'_> {
         Ok(())
     }
 
-    async fn tell(&self, registry: &Registry, state: &RolloutState) -> Result<(), Error> {
+    async fn tell(&self, registry: &Registry, state: &RolloutState) {
         tracing::info!(
             rollout = %state.id, phase = state.phase.as_str(), reason = %state.reason,
             from = state.from.as_ref().map_or("", |from| from.image.as_str()), to = %state.to.image,
@@ -494,7 +486,7 @@ impl Machine<'_> {
             action: "Roll".to_owned(),
             secondary: None,
         };
-        self.pass.context.cluster.publish(registry, &event).await
+        self.pass.context.cluster.tell(registry, &event).await;
     }
 
     /// Brings the cluster to where the roll-out is.

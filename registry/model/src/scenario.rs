@@ -57,6 +57,19 @@ const fn only(link: Link) -> Set {
     Set::one(link as u8)
 }
 
+/// What the scenarios have in common.
+const PLAIN: Scenario = Scenario {
+    name: "",
+    image: only(Link::A),
+    scripts: &[],
+    collectors: 1,
+    reapers: 1,
+    crashes: false,
+    rollback: false,
+    retention: false,
+    start: Start::Tagged,
+};
+
 /// All scenarios.
 pub static ALL: [&Scenario; 11] = [
     &TWO_PUSHES,
@@ -75,23 +88,19 @@ pub static ALL: [&Scenario; 11] = [
 /// One blob, asked for, uploaded twice and promised while its link is under review.
 pub static TWO_PUSHES: Scenario = Scenario {
     name: "two pushes of one image",
-    image: only(Link::A),
     scripts: &[
         &[Upload(Link::A, 1), PutImage(ONE)],
         &[Head(Link::A), Upload(Link::A, 2), PutImage(TWO)],
     ],
     collectors: 2,
-    reapers: 1,
     crashes: true,
-    rollback: false,
-    retention: false,
     start: Start::Unnamed,
+    ..PLAIN
 };
 
 /// A mount and an index, and somebody who deletes all of it.
 pub static MOUNT_AND_INDEX: Scenario = Scenario {
     name: "mount, index, deletions",
-    image: only(Link::A),
     scripts: &[
         &[Mount, Upload(Link::A, 1), PutImage(ONE), PutIndex(TWO)],
         &[
@@ -103,9 +112,8 @@ pub static MOUNT_AND_INDEX: Scenario = Scenario {
     collectors: 2,
     reapers: 2,
     crashes: true,
-    rollback: false,
-    retention: false,
     start: Start::Elsewhere,
+    ..PLAIN
 };
 
 /// An image of both blobs.
@@ -114,61 +122,46 @@ pub static TWO_BLOBS: Scenario = Scenario {
     image: both(),
     scripts: &[PUSH_BOTH, &[PutIndex(TWO), DeleteTag(Tag::One), PutImage(TWO)]],
     collectors: 1,
-    reapers: 1,
     crashes: true,
-    rollback: false,
-    retention: false,
     start: Start::Unnamed,
+    ..PLAIN
 };
 
 /// Tags that move from the image to the index and back.
 pub static THERE_AND_BACK: Scenario = Scenario {
     name: "a tag there and back",
-    image: only(Link::A),
     scripts: &[
         &[PutIndex(ONE), PutImage(ONE)],
         &[PutIndex(TWO), DeleteTag(Tag::Two), DeleteManifest(Manifest::Index)],
         &[Head(Link::A), Upload(Link::A, 1), PutImage(TWO)],
     ],
     collectors: 2,
-    reapers: 1,
-    crashes: false,
-    rollback: false,
-    retention: false,
-    start: Start::Tagged,
+    ..PLAIN
 };
 
 /// A blob that goes and comes back under another key.
 pub static PUSHED_AGAIN: Scenario = Scenario {
     name: "a blob deleted and pushed again",
-    image: only(Link::A),
     scripts: &[
         &[DeleteManifest(Manifest::Image), DeleteBlob(Link::A)],
         &[Upload(Link::A, 1), PutImage(ONE)],
         &[Mount, Upload(Link::A, 2), PutImage(TWO)],
     ],
     collectors: 1,
-    reapers: 1,
     crashes: true,
-    rollback: false,
-    retention: false,
-    start: Start::Tagged,
+    ..PLAIN
 };
 
 /// Pushes and a deletion, some of which the copy does not have.
 pub static LAGGING: Scenario = Scenario {
     name: "a database that lags behind",
-    image: only(Link::A),
     scripts: &[
         &[DeleteTag(Tag::One), Upload(Link::A, 1), PutImage(ONE)],
         &[Head(Link::A), Upload(Link::A, 2), PutImage(TWO)],
     ],
     collectors: 1,
-    reapers: 1,
-    crashes: false,
     rollback: true,
-    retention: false,
-    start: Start::Tagged,
+    ..PLAIN
 };
 
 /// All kinds of requests, and all kinds of deaths.
@@ -181,67 +174,55 @@ pub static EVERYTHING: Scenario = Scenario {
         &[DeleteTag(Tag::One), DeleteManifest(Manifest::Image)],
     ],
     collectors: 1,
-    reapers: 1,
     crashes: true,
-    rollback: false,
-    retention: false,
     start: Start::Elsewhere,
+    ..PLAIN
 };
 
 /// All kinds of requests, and a copy.
 pub static EVERYTHING_LAGGING: Scenario = Scenario {
     name: "push, mount, index, and a database that lags behind",
-    image: only(Link::A),
     scripts: &[
         &[Upload(Link::A, 1), PutImage(ONE)],
         &[Mount, Upload(Link::A, 2), PutIndex(TWO)],
         &[DeleteTag(Tag::One), DeleteManifest(Manifest::Image)],
     ],
     collectors: 1,
-    reapers: 1,
-    crashes: false,
     rollback: true,
-    retention: false,
     start: Start::Elsewhere,
+    ..PLAIN
 };
 
 /// Deletions that are undone, while others push and delete the same.
 pub static UNDELETED: Scenario = Scenario {
     name: "deleted and restored",
-    image: only(Link::A),
     scripts: &[
         &[DeleteManifest(Manifest::Image), Restore(Tag::One), DeleteTag(Tag::One)],
         &[Restore(Tag::One), PutIndex(TWO), DeleteTag(Tag::Two)],
         &[DeleteTag(Tag::One), Upload(Link::A, 1), PutImage(ONE)],
     ],
     collectors: 1,
-    reapers: 1,
     crashes: true,
-    rollback: false,
     retention: true,
-    start: Start::Tagged,
+    ..PLAIN
 };
 
 /// The same, some of which the copy does not have.
 pub static UNDELETED_LAGGING: Scenario = Scenario {
     name: "deleted, restored, and a database that lags behind",
-    image: only(Link::A),
     scripts: &[
         &[DeleteManifest(Manifest::Image), Restore(Tag::One)],
         &[DeleteTag(Tag::One), Upload(Link::A, 1), PutImage(TWO)],
     ],
     collectors: 2,
-    reapers: 1,
-    crashes: false,
     rollback: true,
     retention: true,
-    start: Start::Tagged,
+    ..PLAIN
 };
 
 /// An image that is signed while it goes and comes back.
 pub static SIGNED: Scenario = Scenario {
     name: "a signature and its image",
-    image: only(Link::A),
     scripts: &[
         &[PutSignature, DeleteTag(Tag::One)],
         &[Head(Link::A), Upload(Link::A, 1), PutImage(TWO), DeleteTag(Tag::Two)],
@@ -252,11 +233,8 @@ pub static SIGNED: Scenario = Scenario {
         ],
     ],
     collectors: 2,
-    reapers: 1,
     crashes: true,
-    rollback: false,
-    retention: false,
-    start: Start::Tagged,
+    ..PLAIN
 };
 
 const fn both() -> Set {

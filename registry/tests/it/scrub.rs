@@ -37,6 +37,15 @@ impl Bench {
         Self::with(ahead, Limits::default()).await
     }
 
+    /// Whose small blobs are in their rows.
+    async fn in_rows() -> Self {
+        let limits = Limits {
+            in_row: 1024,
+            ..Limits::default()
+        };
+        Self::with(30 * DAY, limits).await
+    }
+
     async fn with(ahead: Duration, limits: Limits) -> Self {
         let (config, folder) = stores::fresh().await;
         let objects = Objects::open(&config).await;
@@ -275,11 +284,7 @@ async fn a_mark_does_not_fall_on_what_a_push_has_put_in_its_place() {
 
 #[tokio::test]
 async fn a_mark_does_not_fall_on_the_bytes_that_a_push_has_put_in_a_row() {
-    let limits = Limits {
-        in_row: 1024,
-        ..Limits::default()
-    };
-    let bench = Bench::with(30 * DAY, limits).await;
+    let bench = Bench::in_rows().await;
     let digest = bench.push(b"content").await;
     bench.push(b"sound").await;
     let damage = "UPDATE blobs SET content = digest WHERE size = 7";
@@ -544,11 +549,7 @@ async fn an_object_that_cannot_be_read_does_not_end_the_scrub() {
 
 #[tokio::test]
 async fn damaged_bytes_in_a_row_are_found_and_healed_by_a_push() {
-    let limits = Limits {
-        in_row: 1024,
-        ..Limits::default()
-    };
-    let bench = Bench::with(30 * DAY, limits).await;
+    let bench = Bench::in_rows().await;
     for content in ["first", "other"] {
         bench.push(content.as_bytes()).await;
     }
