@@ -30,6 +30,8 @@ fn shown(target: &str) -> &str {
         "berth" => "Berth",
         "dist3" => "Distribution 3",
         "docker-registry" => "Distribution 2.8",
+        "berth-redirect" => "Berth, redirects",
+        "dist3-redirect" => "Distribution 3, redirects",
         "nginx" => "nginx, static files",
         other => other,
     }

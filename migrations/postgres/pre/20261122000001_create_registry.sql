@@ -153,7 +153,8 @@ CREATE TABLE tags (
     FOREIGN KEY (namespace_id, repository_id, manifest_digest)
         REFERENCES manifests (namespace_id, repository_id, digest)
 ) PARTITION BY HASH (namespace_id);
-CREATE INDEX tags_by_manifest ON tags (namespace_id, repository_id, manifest_digest, name);
+-- The digest first: see manifest_blobs.
+CREATE INDEX tags_by_manifest ON tags (manifest_digest, namespace_id, repository_id, name);
 
 -- Deleted tags, kept for the retention time so that they can be restored. They keep their manifest alive.
 CREATE TABLE deleted_tags (
@@ -171,7 +172,7 @@ CREATE TABLE deleted_tags (
         REFERENCES manifests (namespace_id, repository_id, digest)
 ) PARTITION BY HASH (namespace_id);
 CREATE INDEX deleted_tags_by_time ON deleted_tags (deleted_at);
-CREATE INDEX deleted_tags_by_manifest ON deleted_tags (namespace_id, repository_id, manifest_digest);
+CREATE INDEX deleted_tags_by_manifest ON deleted_tags (manifest_digest, namespace_id, repository_id);
 
 -- An upload names its final object key before the first byte is written.
 -- content: all bytes so far, while they are so few that nothing was written to the store yet.
@@ -238,7 +239,7 @@ CREATE TABLE tombstones (
     created_at bigint NOT NULL
 );
 CREATE INDEX tombstones_by_time ON tombstones (not_before);
-CREATE INDEX tombstones_parked ON tombstones (attempts);
+CREATE INDEX tombstones_parked ON tombstones (attempts) WHERE attempts >= 10;
 
 -- "You need not upload this" was answered: the blob stays until expires_at. One row a digest, repository and period.
 CREATE TABLE blob_leases (

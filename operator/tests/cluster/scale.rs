@@ -1,4 +1,5 @@
-//! Five hundred Registries and one operator, a process of its own: what it costs when nothing happens.
+//! Five hundred Registries and one operator, a process of its own: what it costs when nothing happens, and that one which the API
+//! server refuses keeps no other waiting.
 
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,10 @@ use crate::support::{Fixture, bind, controllers, eventually, production};
 const REGISTRIES: usize = 500;
 const AT_REST: Duration = Duration::from_mins(2);
 const MADE: Duration = Duration::from_mins(8);
+/// The one that is refused, again and again.
+const REFUSED: &str = "refused";
+/// What it may cost in [`AT_REST`]: by then it has been tried for minutes, and is seldom tried again.
+const REFUSED_WRITES: usize = 20;
 /// The API server answers so many at a time on a small machine.
 const AT_ONCE: usize = 8;
 
@@ -24,6 +29,10 @@ async fn create_all(fixture: &Fixture) {
     fixture.create_credentials().await;
     fixture
         .create("shared", &production(&json!({"replicas": 2})))
+        .await
+        .unwrap();
+    fixture
+        .create(REFUSED, &json!({"service": {"type": "NodePort", "nodePort": 1}}))
         .await
         .unwrap();
     stream::iter(0..REGISTRIES)
@@ -42,6 +51,7 @@ async fn until_all_are_ready(fixture: &Fixture) {
             .iter()
             .filter(|registry| !is_ready(registry))
             .map(ResourceExt::name_any)
+            .filter(|name| name != REFUSED)
             .collect();
         if waiting.is_empty() {
             return;
@@ -81,11 +91,20 @@ async fn until_quiet(user: &str) -> Vec<String> {
     last
 }
 
-/// What the operator wrote, but for its own Lease, which it renews each third of its duration.
+/// What the operator wrote, but for its own Lease, which it renews each third of its duration, and for what it tries in vain.
 fn writes(user: &str) -> Vec<String> {
     let mut writes = writes_of(user);
-    writes.retain(|write| !write.starts_with("update leases berth-operator-leader "));
+    writes.retain(|write| !write.starts_with("update leases berth-operator-leader ") && !is_of_the_refused(write));
     writes
+}
+
+fn is_of_the_refused(write: &str) -> bool {
+    let name = write.split(' ').nth(2).unwrap_or_default();
+    name == REFUSED || name.starts_with(&format!("{REFUSED}.")) || name.starts_with(&format!("{REFUSED}-"))
+}
+
+fn writes_of_the_refused(user: &str) -> usize {
+    writes_of(user).iter().filter(|write| is_of_the_refused(write)).count()
 }
 
 #[derive(Clone, Copy)]
@@ -149,9 +168,11 @@ async fn five_hundred_registries_at_rest_cost_no_write_and_next_to_nothing_else(
     let made = began.elapsed();
     let before = until_quiet(&account.user()).await;
 
+    let refused = writes_of_the_refused(&account.user());
     let cost = Cost::of(&program);
     tokio::time::sleep(AT_REST).await;
     let (now, after) = (Cost::of(&program), writes(&account.user()));
+    let in_vain = writes_of_the_refused(&account.user()) - refused;
     let mut reactions = Vec::new();
     for replicas in [3, 2, 4, 5, 2] {
         reactions.push(reaction(&fixture, replicas).await);
@@ -161,7 +182,7 @@ async fn five_hundred_registries_at_rest_cost_no_write_and_next_to_nothing_else(
     let processor = now.processor.saturating_sub(cost.processor).as_secs_f64() / AT_REST.as_secs_f64();
     let figures = format!(
         "{REGISTRIES} Registries made in {:.0} s; at rest {processor:.4} of a core and {} MiB (at most {} MiB); a change \
-         is in the Deployment after {} ms, at most {} ms",
+         is in the Deployment after {} ms, at most {} ms; of one that is refused {in_vain} writes",
         made.as_secs_f64(),
         now.memory_kib / 1024,
         now.largest_kib / 1024,
@@ -174,6 +195,13 @@ async fn five_hundred_registries_at_rest_cost_no_write_and_next_to_nothing_else(
         [] as [String; 0],
         "it wrote while nothing happened"
     );
+    let spoken = fixture.get::<Registry>(REFUSED).await.status.unwrap().conditions;
+    let degraded = conditions::find(&spoken, ConditionType::Degraded).unwrap();
+    assert_eq!(
+        (degraded.status.as_str(), degraded.reason.as_str()),
+        ("True", "ApplyRefused")
+    );
+    assert!(in_vain <= REFUSED_WRITES, "{figures}");
     // Bounds for a build without optimisation on a machine that has more to do; docs/scale.md has the figures.
     assert!(processor < 0.5, "{figures}");
     assert!(now.memory_kib < 128 * 1024, "{figures}");

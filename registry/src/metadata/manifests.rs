@@ -52,9 +52,8 @@ statements! {
              AND EXISTS (SELECT 1 FROM repositories r
                          WHERE r.namespace_id = $1 AND r.id = $2 AND r.path = $4 AND r.deleted_at IS NULL)",
     );
-    // PostgreSQL: the offsets keep the planner from making a join of this, which it would begin with every manifest of the
-    // repository. A limit would do the same, but make a plan for all values look cheap, which does not know how large the
-    // repository is and looks for the name in the index of tags by manifest.
+    // PostgreSQL: the limits keep the planner from making a join of this, which it would begin with every manifest of the
+    // repository, and let it plan once for all values.
     BY_TAG = Statement::each(
         "manifests.by_tag",
         "SELECT m.digest, m.media_type, m.payload
@@ -67,11 +66,11 @@ statements! {
         "SELECT m.digest, m.media_type, m.payload
          FROM (SELECT manifest_digest FROM tags
                WHERE namespace_id = $1 AND repository_id = $2 AND name = $3
-               OFFSET 0) AS t
+               LIMIT 1) AS t
          CROSS JOIN LATERAL (SELECT digest, media_type, payload FROM manifests
                              WHERE namespace_id = $1 AND repository_id = $2 AND digest = t.manifest_digest
                                  AND deleted_at IS NULL
-                             OFFSET 0) AS m
+                             LIMIT 1) AS m
          WHERE EXISTS (SELECT 1 FROM repositories r
                        WHERE r.namespace_id = $1 AND r.id = $2 AND r.path = $4 AND r.deleted_at IS NULL)",
     );

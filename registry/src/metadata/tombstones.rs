@@ -2,7 +2,6 @@
 
 use super::Micros;
 use super::error::Error;
-use super::reviews::PARKED_AFTER;
 use super::session::{Reader, Tx};
 use super::statement::{Row, Statement, Value, statements};
 
@@ -56,7 +55,7 @@ statements! {
     );
     PARKED = Statement::both(
         "tombstones.parked",
-        "SELECT count(*) FROM (SELECT 1 FROM tombstones WHERE attempts >= $1 LIMIT $2) AS parked",
+        "SELECT count(*) FROM (SELECT 1 FROM tombstones WHERE attempts >= 10 LIMIT $1) AS parked",
     );
 }
 
@@ -196,9 +195,7 @@ pub async fn depth(reader: &mut Reader, now: Micros, limit: u32) -> Result<Depth
         })
         .await?;
     let parked = reader
-        .one(&PARKED, &[Value::Int(PARKED_AFTER), Value::Int(limit.into())], |row| {
-            row.size(0)
-        })
+        .one(&PARKED, &[Value::Int(limit.into())], |row| row.size(0))
         .await?;
     let (due, oldest, bytes) = due.unwrap_or_default();
     Ok(Depth {

@@ -4,7 +4,7 @@ use super::super::Micros;
 use super::super::error::Error;
 use super::super::session::{Reader, Tx};
 use super::super::statement::{Row, Statement, statements};
-use super::{Item, Items, item, over_items};
+use super::{Item, Items, item, items_of_json, over_items};
 
 /// What was found of a manifest.
 #[derive(Debug, Clone)]
@@ -89,12 +89,13 @@ statements! {
     // repository has.
     REFERRERS = Statement::each(
         "collect.referrers",
-        "SELECT m.namespace_id, m.repository_id, m.digest
-         FROM (SELECT value ->> 0 AS namespace_id, value ->> 1 AS repository_id, unhex(value ->> 2) AS digest
-               FROM json_each($1)) AS item
-         CROSS JOIN manifests m
-         WHERE m.namespace_id = item.namespace_id AND m.repository_id = item.repository_id
-             AND m.subject_digest = item.digest",
+        concat!(
+            "SELECT m.namespace_id, m.repository_id, m.digest FROM ",
+            items_of_json!(),
+            " CROSS JOIN manifests m
+              WHERE m.namespace_id = item.namespace_id AND m.repository_id = item.repository_id
+                  AND m.subject_digest = item.digest"
+        ),
         "SELECT m.namespace_id, m.repository_id, m.digest
          FROM unnest($1::bigint[], $2::bigint[], $3::bytea[]) AS item (namespace_id, repository_id, digest)
          CROSS JOIN LATERAL (

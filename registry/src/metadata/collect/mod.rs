@@ -104,10 +104,13 @@ impl Items {
         arguments.add(&self.digests)
     }
 
+    /// One text an item, of three parts that [`over_items`] cuts by their lengths: an array for each would be parsed again for
+    /// each of its parts.
     pub(super) fn json(&self) -> String {
-        let rows = self.namespaces.iter().zip(&self.repositories).zip(&self.digests);
-        let rows: Vec<(i64, i64, String)> = rows
-            .map(|((namespace, repository), digest)| (*namespace, *repository, hex::encode(digest)))
+        let keys = self.namespaces.iter().zip(&self.repositories);
+        let rows = keys.zip(&self.digests);
+        let rows: Vec<String> = rows
+            .map(|((namespace, repository), digest)| format!("{namespace:020}{repository:020}{}", hex::encode(digest)))
             .collect();
         json(&rows)
     }
@@ -145,8 +148,7 @@ macro_rules! over_items {
             $name,
             concat!(
                 $before,
-                "(SELECT value ->> 0 AS namespace_id, value ->> 1 AS repository_id, unhex(value ->> 2) AS digest
-                  FROM json_each($1)) AS item",
+                $crate::metadata::collect::items_of_json!(),
                 $after,
                 $end
             ),
@@ -162,6 +164,17 @@ macro_rules! over_items {
     };
 }
 pub(super) use over_items;
+
+/// The batch as SQLite is given it, see `Items::json`.
+macro_rules! items_of_json {
+    () => {
+        "(SELECT CAST(substr(value, 1, 20) AS INTEGER) AS namespace_id,
+                 CAST(substr(value, 21, 20) AS INTEGER) AS repository_id,
+                 unhex(substr(value, 41)) AS digest
+          FROM json_each($1)) AS item"
+    };
+}
+pub(super) use items_of_json;
 
 #[cfg(test)]
 mod tests {
@@ -179,6 +192,9 @@ mod tests {
 
         let items: Items = [item(2, 1), item(1, 9), item(2, 1), item(1, 3)].into_iter().collect();
 
-        assert_eq!(items.json(), r#"[[1,1,"0103"],[1,1,"0109"],[1,2,"0101"]]"#);
+        assert_eq!(
+            items.json(),
+            r#"["00000000000000000001000000000000000000010103","00000000000000000001000000000000000000010109","00000000000000000001000000000000000000020101"]"#
+        );
     }
 }
