@@ -75,7 +75,7 @@ impl Summary {
 }
 
 impl Row {
-    /// How many times faster `one` was than `other`: the median of the rounds that both took part in, and its range.
+    /// How many times faster `one` was than `other`: the median of the rounds in which both did something, and its range.
     pub(super) fn ratio(&self, one: usize, other: usize) -> Option<Spread> {
         let (one, other) = (self.cells[one].as_ref()?, self.cells[other].as_ref()?);
         let ratios: Vec<f64> = one
@@ -83,7 +83,7 @@ impl Row {
             .iter()
             .filter_map(|(round, ops)| {
                 let (_, against) = other.rounds.iter().find(|(known, _)| known == round)?;
-                (*against > 0.0).then(|| ops / against)
+                (*ops > 0.0 && *against > 0.0).then(|| ops / against)
             })
             .collect();
         Spread::of(&ratios)
@@ -155,6 +155,13 @@ pub(super) mod tests {
             max: 10.0,
         };
         assert_eq!(summary.rows[0].ratio(0, 1), Some(expected));
+    }
+
+    #[test]
+    fn a_round_in_which_one_did_nothing_has_no_ratio() {
+        let summary = Summary::of(&[measure("berth", 1, 10.0), measure("dist3", 1, 0.0)]);
+
+        assert_eq!((summary.rows[0].ratio(0, 1), summary.rows[0].ratio(1, 0)), (None, None));
     }
 
     #[test]
