@@ -6,6 +6,7 @@ mod blob_store;
 mod content;
 mod corrupt;
 mod database;
+mod database_faults;
 mod deletion;
 mod discovery;
 mod faults;

@@ -148,7 +148,7 @@ impl Lent {
     /// Says how a statement left the connection.
     pub(super) fn settle<T>(&mut self, now: State, done: &Result<T, sqlx::Error>) {
         match done {
-            Err(error) if is_lost(error) => self.pool.forget_idle(),
+            Err(error) if is_lost(error) || only_reads(error) => self.pool.forget_idle(),
             Err(error) if is_stale(error) => {}
             Ok(_) | Err(_) => self.state = now,
         }
@@ -165,6 +165,12 @@ fn is_lost(error: &sqlx::Error) -> bool {
         error,
         sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::Tls(_)
     ) || matches!(severity, Some(PgSeverity::Fatal | PgSeverity::Panic))
+}
+
+/// The server only reads. Where it did not before, another has become the primary, or it will write again in new sessions only.
+fn only_reads(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    code.as_deref() == Some("25006")
 }
 
 /// What the connection has prepared is not what the server has: unknown, known already, or of another result type.

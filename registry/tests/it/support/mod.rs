@@ -3,6 +3,7 @@
 
 pub(crate) mod certificates;
 pub(crate) mod content;
+pub(crate) mod line;
 pub(crate) mod objects;
 pub(crate) mod proxy;
 pub(crate) mod serve;
