@@ -193,14 +193,24 @@ fn pods_that_miss_migrations_are_not_ready() {
         report: Some(&report),
         ..Seen::default()
     };
-    let status = status(&production(&json!({})), &deployed(2, 2, 2), seen, now());
+    let mut registry = production(&json!({}));
+    let told = status(&registry, &deployed(2, 2, 2), seen, now());
 
     assert_eq!(
-        said(&status, ConditionType::DatabaseMigrated),
+        said(&told, ConditionType::DatabaseMigrated),
         pair("False", "MigrationPending")
     );
-    assert_eq!(said(&status, ConditionType::Ready), pair("False", "MigrationPending"));
-    assert_eq!(status.schema.unwrap().pending_pre, ["4"]);
+    assert_eq!(said(&told, ConditionType::Ready), pair("False", "MigrationPending"));
+    assert_eq!(told.schema.as_ref().unwrap().pending_pre, ["4"]);
+
+    let deployment = deployment(2, 2, 2);
+    let unanswered = Seen {
+        deployment: Some(&deployment),
+        ..Seen::default()
+    };
+    registry.status = Some(told.clone());
+    let later = status(&registry, &deployed(2, 2, 2), unanswered, now());
+    assert_eq!(later, told, "an answer that is missing once changes nothing");
 }
 
 #[test]

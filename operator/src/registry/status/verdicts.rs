@@ -13,7 +13,6 @@ use crate::api::conditions::{self, ConditionType, Reason, Truth, Verdict, shorte
 use crate::api::rollout::{Phase, RolloutState};
 use crate::api::status::SchemaLevel;
 use crate::channel::told::Told;
-use crate::management::Report;
 use crate::rollout::target::image_of;
 
 /// How much of what a failed migration printed goes into a message: the remedy must fit too.
@@ -23,7 +22,7 @@ const SUSPENDED: &str = "spec.suspend is true, so the operator changes nothing: 
 
 /// The verdicts, in the order of [`ConditionType::ALL`].
 pub(super) fn of(registry: &Registry, stage: &Stage, seen: Seen<'_>, about: About<'_>) -> Vec<Verdict> {
-    let whole = lacking(state(registry, stage, seen.report), seen.lacks);
+    let whole = lacking(state(registry, stage, about.schema), seen.lacks);
     let rollout = if let Stage::Rolling { state, .. } = stage {
         Some(state.as_ref())
     } else {
@@ -182,7 +181,7 @@ pub(super) fn said(truth: impl Into<Truth>, reason: Reason, message: impl Into<S
     }
 }
 
-fn state(registry: &Registry, stage: &Stage, report: Option<&Report>) -> State {
+fn state(registry: &Registry, stage: &Stage, schema: Option<&SchemaLevel>) -> State {
     match stage {
         Stage::Refused(refusal) => stuck(refusal.reason, &refusal.problems.join("; "), migrated_before(registry)),
         Stage::Waiting { reason, message } => moving(*reason, message, migrated_before(registry)),
@@ -191,10 +190,10 @@ fn state(registry: &Registry, stage: &Stage, report: Option<&Report>) -> State {
         Stage::MigrationFailed { job, cause } => migration_failed(registry, job, cause),
         Stage::Rolling { state, main, trouble } => {
             let main = main.as_deref().map(Rollout::of).unwrap_or_default();
-            rolling(registry, state, deployed(registry, main, trouble.as_ref(), report))
+            rolling(registry, state, deployed(registry, main, trouble.as_ref(), schema))
         }
         Stage::Deployed { deployment, trouble } => {
-            deployed(registry, Rollout::of(deployment), trouble.as_ref(), report)
+            deployed(registry, Rollout::of(deployment), trouble.as_ref(), schema)
         }
     }
 }
@@ -318,8 +317,8 @@ fn migration_failed(registry: &Registry, job: &str, cause: &str) -> State {
     )
 }
 
-fn deployed(registry: &Registry, rollout: Rollout, trouble: Option<&Trouble>, report: Option<&Report>) -> State {
-    let migrated = migrated(registry, rollout, trouble, report);
+fn deployed(registry: &Registry, rollout: Rollout, trouble: Option<&Trouble>, schema: Option<&SchemaLevel>) -> State {
+    let migrated = migrated(registry, rollout, trouble, schema);
     let Rollout {
         wanted, ready, updated, ..
     } = rollout;
@@ -392,10 +391,8 @@ fn complete(wanted: i32, migrated: Said) -> State {
 }
 
 /// With PostgreSQL a Deployment is only reached after its Job; with SQLite the pod has migrated once it serves.
-fn migrated(registry: &Registry, rollout: Rollout, trouble: Option<&Trouble>, report: Option<&Report>) -> Said {
-    let pending = report
-        .map(|report| report.database.schema.pending_pre.as_slice())
-        .unwrap_or_default();
+fn migrated(registry: &Registry, rollout: Rollout, trouble: Option<&Trouble>, schema: Option<&SchemaLevel>) -> Said {
+    let pending = schema.map(|schema| schema.pending_pre.as_slice()).unwrap_or_default();
     if !pending.is_empty() {
         let message = format!(
             "the running version needs migrations that are not applied: {}. Delete the Registry's finished migration \
