@@ -379,7 +379,11 @@ impl Cluster {
         }
     }
 
-    async fn publish(&self, registry: &Registry, event: &Event) -> Result<(), Error> {
+    /// The same where the caller knows whether it was told, and comes back if not.
+    ///
+    /// # Errors
+    /// [`Error::Api`].
+    pub async fn publish(&self, registry: &Registry, event: &Event) -> Result<(), Error> {
         for verb in [Verb::Create, Verb::Patch] {
             self.check_named("events.k8s.io", "events", verb)?;
         }

@@ -441,8 +441,9 @@ impl Machine<'_> {
         if before == Some(&status) {
             return Ok(true);
         }
+        // Told before the record says so: a pass that could not tell comes back.
         if !record::is_told(before, &state) {
-            self.tell(registry, &state).await;
+            self.tell(registry, &state).await?;
         }
         let value = serde_json::to_value(&status).map_err(|source| Error::Serialise {
             kind: "RegistryRolloutStatus".to_owned(),
@@ -471,7 +472,7 @@ impl Machine<'_> {
         Ok(())
     }
 
-    async fn tell(&self, registry: &Registry, state: &RolloutState) {
+    async fn tell(&self, registry: &Registry, state: &RolloutState) -> Result<(), Error> {
         tracing::info!(
             rollout = %state.id, phase = state.phase.as_str(), reason = %state.reason,
             from = state.from.as_ref().map_or("", |from| from.image.as_str()), to = %state.to.image,
@@ -486,7 +487,7 @@ impl Machine<'_> {
             action: "Roll".to_owned(),
             secondary: None,
         };
-        self.pass.context.cluster.tell(registry, &event).await;
+        self.pass.context.cluster.publish(registry, &event).await
     }
 
     /// Brings the cluster to where the roll-out is.
